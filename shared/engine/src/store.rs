@@ -1,0 +1,273 @@
+//! `Store`: what durable state can do. Two implementations, Redis and memory, pass one contract suite
+//! (`tests/tests/contract.rs`).
+//!
+//! # Guarantees
+//! The promises E1–E12 of the design, as far as one call can keep them; the loop around the calls (`hub`,
+//! `committer`, `heart`) keeps the rest.
+//!
+//! # Errors
+//! [`EngineError`]: `Unavailable` may pass by itself, the others need somebody.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use trueup_model::{
+    Approval, ApprovalId, CorrelationId, Event, EventKind, Finding, FindingId, Intent, IntentKey, IntentRecord, Job, JobId,
+    Outcome, Partition, Queue, Time, commit::Committed,
+};
+
+use crate::EngineError;
+
+type Result<T> = std::result::Result<T, EngineError>;
+
+/// A worker process start. A new one at every start, and after having been declared dead.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub String);
+
+impl std::fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A job to be enqueued. Enqueueing an id that exists changes nothing (E8).
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    pub id: JobId,
+    pub queue: Queue,
+    /// Normally `Job::encode`; bytes, so that tests can enqueue what no encoder writes.
+    pub payload: Vec<u8>,
+    pub at: Option<Time>,
+    pub traceparent: Option<String>,
+}
+
+impl NewJob {
+    pub fn of(id: JobId, queue: Queue, job: &Job, at: Option<Time>) -> Self {
+        Self { id, queue, payload: job.encode(), at, traceparent: None }
+    }
+}
+
+/// A job in a worker's hands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeasedJob {
+    pub id: JobId,
+    pub queue: Queue,
+    pub payload: Vec<u8>,
+    /// Tries before this one that ended in `Retry`.
+    pub attempts: u32,
+    /// Times it was taken back from a worker that died (E6).
+    pub rescued: u32,
+    pub traceparent: Option<String>,
+}
+
+/// What one lease call brought.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Leases {
+    pub jobs: Vec<LeasedJob>,
+    /// When the next delayed job of these queues is due; nothing if none waits.
+    pub next_due: Option<Time>,
+    /// More is ready than was asked for.
+    pub more: bool,
+}
+
+/// A finished execution on its way to Redis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    pub job: JobId,
+    pub queue: Queue,
+    pub outcome: Outcome,
+    /// For the jobs that follow.
+    pub traceparent: Option<String>,
+}
+
+/// What a heartbeat learned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// We were declared dead since the last beat: take a new incarnation.
+    pub declared_dead: bool,
+    /// Jobs taken back from dead workers in this beat.
+    pub rescued: u64,
+    /// Jobs sent to the dead letters because their workers kept dying.
+    pub worn_out: u64,
+}
+
+/// Which jobs of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    Ready,
+    Scheduled,
+    InFlight,
+    Dead,
+}
+
+/// What an operator can do. Each leaves an audit event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admin {
+    /// Nothing is leased from the queue until it is resumed.
+    Pause,
+    Resume,
+    /// Dead jobs back into the queue, with a clean slate. `None`: up to 256 of them, oldest first.
+    Retry(Option<JobId>),
+    /// Delete dead jobs for good. `None`: up to 256 of them, oldest first.
+    Discard(Option<JobId>),
+}
+
+/// Numbers of one queue, over all partitions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueDepth {
+    /// As shown: `query.intune`.
+    pub queue: String,
+    pub ready: u64,
+    pub scheduled: u64,
+    pub in_flight: u64,
+    pub dead: u64,
+    /// Milliseconds since the oldest ready job was enqueued (Redis's clock); nothing if none is ready.
+    pub oldest_ms: Option<u64>,
+    pub paused: bool,
+}
+
+/// One job, for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    pub id: JobId,
+    pub queue: String,
+    pub partition: Partition,
+    pub state: JobState,
+    pub attempts: u32,
+    pub rescued: u32,
+    /// Why it is dead or waits.
+    pub reason: Option<String>,
+    pub traceparent: Option<String>,
+    /// The payload as JSON, or as text with escapes where it is none. Cut to 64 KiB.
+    pub payload: serde_json::Value,
+    pub payload_bytes: usize,
+    /// The worker that holds it.
+    pub held_by: Option<Incarnation>,
+}
+
+/// A worker process as its heartbeat shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    pub incarnation: Incarnation,
+    /// Milliseconds since its last heartbeat (Redis's clock).
+    pub last_beat_ms: u64,
+}
+
+/// How applying one intent ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    pub intent: IntentKey,
+    pub change: Change,
+    pub generation: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    Created,
+    Changed,
+    Unchanged,
+    Deleted,
+    NotFound,
+}
+
+/// Who asks for a change, and under which correlation id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    pub actor: String,
+    pub correlation_id: CorrelationId,
+    pub now: Time,
+}
+
+/// A page; `next` goes into the next call, nothing means the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Which events. Everything given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    pub correlation_id: Option<CorrelationId>,
+    pub intent: Option<IntentKey>,
+    pub kind: Option<EventKind>,
+    pub since: Option<Time>,
+}
+
+/// How safe this Redis is to use. Each entry is for people and says what to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preflight {
+    pub server: String,
+    /// Nothing may start while there are any.
+    pub refused: Vec<String>,
+    /// Shown loudly wherever health is shown.
+    pub warnings: Vec<String>,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// How many partitions there are; fixed at the first start.
+    fn partitions(&self) -> u16;
+
+    // --- jobs -----------------------------------------------------------------------------------------------------
+
+    /// Enqueues up to 256 jobs of one partition; returns how many were new.
+    async fn enqueue(&self, p: Partition, jobs: &[NewJob]) -> Result<u64>;
+    /// Takes up to the wanted number from each queue, in the order given. `now` decides which delayed jobs are due.
+    async fn lease(&self, p: Partition, who: &Incarnation, wanted: &[(Queue, usize)], now: Time) -> Result<Leases>;
+    /// Ends up to 64 executions, each independently of the others; one answer each, in order.
+    async fn commit(&self, p: Partition, who: &Incarnation, ended: &[Ended]) -> Result<Vec<Committed>>;
+    /// Gives leased jobs back to the front of their queues: they were never started.
+    async fn give_back(&self, p: Partition, who: &Incarnation, jobs: &[(JobId, Queue)]) -> Result<()>;
+    /// Heartbeat of one worker in one partition; takes back the jobs of at most one dead worker, 256 at a time.
+    async fn beat(&self, p: Partition, who: &Incarnation) -> Result<Beat>;
+    /// A worker leaves for good; what it still holds is taken back at once.
+    async fn leave(&self, p: Partition, who: &Incarnation) -> Result<()>;
+    /// Waits until something was made ready in any partition, or the time is over. May return early.
+    async fn woken(&self, at_most: std::time::Duration);
+
+    // --- intents --------------------------------------------------------------------------------------------------
+
+    /// Stores manifests. A new or changed one is due at once (through `dirty` if a run is active). One answer each.
+    async fn apply(&self, intents: &[Intent], by: &By) -> Result<Vec<Applied>>;
+    /// Forgets intents with their findings and approvals; a run still active finds nothing and ends.
+    async fn delete(&self, keys: &[IntentKey], by: &By) -> Result<Vec<Applied>>;
+    async fn intents(&self, keys: &[IntentKey]) -> Result<Vec<Option<IntentRecord>>>;
+    /// Intents of a partition that are due, the most overdue first, and the time of the first that is not yet.
+    async fn due(&self, p: Partition, now: Time, limit: usize) -> Result<(Vec<IntentKey>, Option<Time>)>;
+    /// All intents, in no particular order.
+    async fn list_intents(&self, cursor: Option<&str>, limit: usize) -> Result<Page<IntentRecord>>;
+
+    // --- findings, approvals, events ------------------------------------------------------------------------------
+
+    async fn findings(&self, intent: &IntentKey) -> Result<Vec<Finding>>;
+    /// By id; looks in every partition.
+    async fn finding(&self, id: &FindingId) -> Result<Option<Finding>>;
+    /// Newest first.
+    async fn list_findings(&self, cursor: Option<&str>, limit: usize) -> Result<Page<Finding>>;
+    async fn approvals(&self, intent: &IntentKey) -> Result<Vec<Approval>>;
+    async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>>;
+    async fn list_approvals(&self, cursor: Option<&str>, limit: usize) -> Result<Page<Approval>>;
+    /// Oldest first within a partition; `after` is the sequence number last seen of each partition.
+    async fn events(&self, filter: &EventFilter, after: &BTreeMap<u16, u64>, limit: usize) -> Result<Vec<(Partition, Event)>>;
+    /// The newest `limit` events that match, oldest first.
+    async fn last_events(&self, filter: &EventFilter, limit: usize) -> Result<Vec<(Partition, Event)>>;
+
+    // --- queues ---------------------------------------------------------------------------------------------------
+
+    async fn depths(&self) -> Result<Vec<QueueDepth>>;
+    /// Depth of one queue in one partition: ready and scheduled (E11).
+    async fn backlog(&self, p: Partition, queue: Queue) -> Result<u64>;
+    async fn jobs(&self, queue: Queue, state: JobState, limit: usize) -> Result<Vec<JobView>>;
+    async fn job(&self, id: &JobId) -> Result<Option<JobView>>;
+    async fn workers(&self) -> Result<Vec<WorkerView>>;
+    /// Applies to the queue in every partition; returns how many jobs (or partitions, for pause and resume) changed.
+    async fn admin(&self, queue: Queue, what: &Admin, by: &By) -> Result<u64>;
+
+    async fn preflight(&self) -> Result<Preflight>;
+}

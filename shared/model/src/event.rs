@@ -1,0 +1,91 @@
+//! Events: what happened, append-only, in the shape of seed 000 ("Event Store Integration").
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{CorrelationId, EventId, JobId, Time};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EventKind {
+    IntentApplied,
+    IntentRetired,
+    ConditionChanged,
+    DriftDetected,
+    DriftChanged,
+    DriftResolved,
+    PolicyDecided,
+    ApprovalOpened,
+    ApprovalWithdrawn,
+    /// An attempt on the ladder begins.
+    RemediationStarted,
+    /// The plane accepted one action.
+    RemediationApplied,
+    /// The plane refused one action for good.
+    RemediationRefused,
+    /// A newer observation shows the drift is still there.
+    RemediationFailed,
+    /// A newer observation shows the drift is gone.
+    RemediationVerified,
+    Escalated,
+    RunAbandoned,
+    JobDead,
+    QueuePaused,
+    QueueResumed,
+    JobRetried,
+    JobDiscarded,
+}
+
+impl EventKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IntentApplied => "INTENT_APPLIED",
+            Self::IntentRetired => "INTENT_RETIRED",
+            Self::ConditionChanged => "CONDITION_CHANGED",
+            Self::DriftDetected => "DRIFT_DETECTED",
+            Self::DriftChanged => "DRIFT_CHANGED",
+            Self::DriftResolved => "DRIFT_RESOLVED",
+            Self::PolicyDecided => "POLICY_DECIDED",
+            Self::ApprovalOpened => "APPROVAL_OPENED",
+            Self::ApprovalWithdrawn => "APPROVAL_WITHDRAWN",
+            Self::RemediationStarted => "REMEDIATION_STARTED",
+            Self::RemediationApplied => "REMEDIATION_APPLIED",
+            Self::RemediationRefused => "REMEDIATION_REFUSED",
+            Self::RemediationFailed => "REMEDIATION_FAILED",
+            Self::RemediationVerified => "REMEDIATION_VERIFIED",
+            Self::Escalated => "ESCALATED",
+            Self::RunAbandoned => "RUN_ABANDONED",
+            Self::JobDead => "JOB_DEAD",
+            Self::QueuePaused => "QUEUE_PAUSED",
+            Self::QueueResumed => "QUEUE_RESUMED",
+            Self::JobRetried => "JOB_RETRIED",
+            Self::JobDiscarded => "JOB_DISCARDED",
+        }
+    }
+}
+
+/// Who did it when nobody asked for it.
+pub const LOOP: &str = "system:reconciliation_loop";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub event_id: EventId,
+    /// Position in the partition's stream, without gaps. Given by the engine when it commits; 0 before.
+    #[serde(default)]
+    pub seq: u64,
+    pub schema: u8,
+    pub event_type: EventKind,
+    pub tenant: String,
+    /// Empty for events about queues.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub intent: String,
+    pub correlation_id: CorrelationId,
+    /// The job that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<JobId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    pub actor: String,
+    pub created_at: Time,
+    pub event_data: Value,
+}
