@@ -1,1 +1,5 @@
-//! TBD
+//! What the tests of the whole are made of.
+
+pub mod contract;
+pub mod stopwatch;
+pub mod world;

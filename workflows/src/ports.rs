@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use trueup_model::{
-    Action, Approval, EffectKey, Fault, Finding, IntentKey, IntentRecord, Observed, Partition, PlaneKind, Queue, Receipt,
-    Target, Time, job::Check,
+    Action, Approval, EffectKey, Fault, Finding, IntentKey, IntentRecord, Observed, Partition, PlaneKind,
+    Queue, Receipt, Target, Time, job::Check,
 };
 
 /// A message to people about one intent.
@@ -16,7 +16,12 @@ pub struct Notice {
 #[async_trait]
 pub trait Ports: Send + Sync {
     // --- our own state, read only
-    async fn due(&self, p: Partition, now: Time, limit: usize) -> Result<(Vec<IntentKey>, Option<Time>), Fault>;
+    async fn due(
+        &self,
+        p: Partition,
+        now: Time,
+        limit: usize,
+    ) -> Result<(Vec<IntentKey>, Option<Time>), Fault>;
     async fn intents(&self, keys: &[IntentKey]) -> Result<Vec<Option<IntentRecord>>, Fault>;
     async fn findings(&self, intent: &IntentKey) -> Result<Vec<Finding>, Fault>;
     async fn approvals(&self, intent: &IntentKey) -> Result<Vec<Approval>, Fault>;
@@ -25,9 +30,16 @@ pub trait Ports: Send + Sync {
 
     // --- the outside, read
     /// One answer per check, in order.
-    async fn observe(&self, tenant: &str, plane: PlaneKind, checks: &[Check]) -> Vec<Result<Observed, Fault>>;
+    async fn observe(&self, tenant: &str, plane: PlaneKind, checks: &[Check])
+    -> Vec<Result<Observed, Fault>>;
 
     // --- the outside, ONE effect
-    async fn act(&self, tenant: &str, target: &Target, action: &Action, key: &EffectKey) -> Result<Receipt, Fault>;
+    async fn act(
+        &self,
+        tenant: &str,
+        target: &Target,
+        action: &Action,
+        key: &EffectKey,
+    ) -> Result<Receipt, Fault>;
     async fn notify(&self, notice: &Notice, key: &EffectKey) -> Result<(), Fault>;
 }

@@ -1,9 +1,35 @@
-//! The durable core.
+//! The durable core: jobs that run at least once and commit exactly once, on Redis.
+//!
+//! `Store` is what durable state can do; `RedisStore` and `MemoryStore` do it. Around it, inside a worker process:
+//!
+//! ```text
+//! Hub (one per process) ── lease ──► Lane per step ─► apalis Worker ─► Committer ── commit (batched)
+//!    ▲ free slots, wake-ups                                          Heart ── beat every second
+//! ```
+//!
+//! Nothing else in the system talks to Redis.
 
+pub mod committer;
+pub mod heart;
+pub mod hub;
+pub mod keys;
+pub mod lane;
+// memory
+mod redis_store;
+mod slots;
+pub mod memory;
 pub mod store;
+mod waiting;
+
+pub use committer::Committer;
+pub use hub::{HubOptions, Started, Stop, start};
+pub use lane::{Lane, Leased};
+pub use redis_store::{MAX_RESCUES, RedisOptions, RedisStore, shown};
+pub use store::*;
+pub use waiting::Patience;
 
 /// Why the engine could not do something.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
     /// Redis is away, loading, full or failing over. May pass; says what was seen.
     #[error("Redis is not available: {0}")]

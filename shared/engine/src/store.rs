@@ -271,3 +271,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     async fn preflight(&self) -> Result<Preflight>;
 }
+
+impl EventFilter {
+    pub fn admits(&self, e: &Event) -> bool {
+        self.correlation_id.as_ref().is_none_or(|c| *c == e.correlation_id)
+            && self.intent.as_ref().is_none_or(|i| i.tenant == e.tenant && i.id == e.intent)
+            && self.kind.is_none_or(|k| k == e.event_type)
+            && self.since.is_none_or(|t| e.created_at >= t)
+    }
+
+    /// Whether a partition can hold a match.
+    pub fn may_be_in(&self, p: Partition, partitions: u16) -> bool {
+        self.intent.as_ref().is_none_or(|i| i.partition(partitions) == p)
+    }
+}

@@ -24,7 +24,8 @@ pub enum Write {
         intent: IntentKey,
         rev: u64,
         state: Box<IntentState>,
-        /// When a sweep must look at it: `None` while a run holds it or when it is not reconciled.
+        /// When a sweep must look at it. While a run holds it: the run's deadline, so that a lost run is noticed.
+        /// `None`: never (it is not reconciled).
         due: Option<Time>,
         /// The write ends a run: if triggers arrived meanwhile, the intent is due at once instead.
         ends_run: bool,

@@ -178,6 +178,8 @@ pub struct Span {
 pub struct Emit {
     pub intent: IntentKey,
     pub run: RunId,
+    /// Of the intent that was compared: drift from an older one is not acted upon.
+    pub generation: u64,
     /// Sorted by kind; empty when everything that was drifted is mended.
     pub drifts: Vec<Drift>,
     /// Why some aspects could not be judged, for people.

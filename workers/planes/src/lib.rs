@@ -1,10 +1,22 @@
-//! The connectors. One file per plane (config, pure request builder, pure parser, the trait), plus `http` (auth,
-//! limits, retry, spans) and `cli` (spawn, timeout, output limit, redaction).
+//! The connectors. One file per plane (config, pure request builder, pure parser, the trait), plus `http` (limits,
+//! retry, spans, faults) and `cli` (spawn, timeout, output limit, redaction).
 //!
 //! Answers of planes are untrusted: bounded in size, parsed strictly, treated as data.
 
 use async_trait::async_trait;
 use trueup_model::{Action, EffectKey, Fault, Observed, Receipt, Target, job::Check};
+
+pub mod ansible;
+pub mod cli;
+pub mod http;
+pub mod intune;
+pub mod redact;
+pub mod registry;
+mod retry;
+pub mod secret;
+
+pub use registry::{ConfigError, ConnectionConfig, Planes, connect};
+pub use secret::{FixedSecrets, HostSecrets, Secret, SecretRef, Secrets};
 
 /// One connection to one plane: a tenant and a credential.
 #[async_trait]

@@ -1,1 +1,16 @@
-//! TBD
+//! The fleet process: leases jobs, gathers facts, lets the pure part decide, commits.
+//!
+//! One apalis `Worker` per step with its own concurrency. Around each job, from the outside in: `Finish` (commits the
+//! outcome, whatever it was), catch-panic, timeout, `Execute` (the job's span, `gather`, `decide`).
+
+mod execute;
+mod finish;
+mod fleet;
+mod notify;
+mod options;
+mod ports;
+mod trace;
+
+pub use fleet::{Fleet, FleetError};
+pub use notify::{LogNotifier, Notifier};
+pub use options::{Options, Slots};

@@ -1,0 +1,101 @@
+//! The command line: what is common to all commands, and the first page of help.
+
+use clap::{CommandFactory as _, Parser, ValueEnum};
+
+use crate::commands::{self, Command};
+
+/// Where the API listens unless told otherwise.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7171";
+
+/// Keeps what is running true to what was meant.
+#[derive(Debug, Parser)]
+#[command(
+    name = "trueup",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Where the API is
+    #[arg(long, global = true, env = "TRUEUP_URL", default_value = DEFAULT_URL, value_name = "URL", display_order = 900)]
+    pub(crate) url: String,
+    /// How results are written: for people, for programs, or just the names
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table, value_name = "FORM", display_order = 901)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub(crate) enum Output {
+    Table,
+    Json,
+    Name,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  trueup apply -f fleet.yaml                  store what is meant
+  trueup get intents --condition drifted      what is not as it was meant
+  trueup get findings --open                  the drift, by kind and severity
+  trueup explain fnd_8h2k4m                   why something was or was not remediated
+  trueup queue ls                             the six steps as queues
+  trueup doctor                               is everything well, and what to do if not
+
+Exit status:
+  0  done                                     1  the request failed
+  2  wrong usage                              3  the API (or the store behind it) cannot be reached
+  4  there is no such thing                   5  it was found to be unwell (doctor, check --wait)
+
+Colour is used on a terminal only, and not if NO_COLOR is set. `trueup <command> --help` has examples.";
+
+/// The whole command line, with the commands grouped on the first page.
+pub(crate) fn command() -> clap::Command {
+    let command = Args::command();
+    let mut groups = String::new();
+    for (group, names) in commands::GROUPS {
+        groups += &format!("{group}:\n");
+        for name in *names {
+            let name = name.to_lowercase();
+            let about = command.find_subcommand(&name).and_then(|c| c.get_about()).map(ToString::to_string);
+            groups += &format!("  {name:<12}{}\n", about.unwrap_or_default());
+        }
+        groups.push('\n');
+    }
+    command
+        .help_template(format!(
+            "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}"
+        ))
+        .after_help(FIRST_STEPS)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        super::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_group_a_line_and_an_example() {
+        let command = super::command();
+        let help = command.clone().render_help().to_string();
+        for sub in command.get_subcommands() {
+            assert!(
+                help.contains(&format!("\n  {:<12}", sub.get_name())),
+                "{} is not on the first page",
+                sub.get_name()
+            );
+            let after = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains("Examples:\n  trueup "), "{} has no examples", sub.get_name());
+        }
+    }
+}

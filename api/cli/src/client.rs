@@ -1,0 +1,206 @@
+//! Talking to the API.
+//!
+//! # Guarantees
+//! - No proxy and no redirect: the API is on this host.
+//! - Answers are bounded in size and time; what is no answer of ours is an error that says so.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
+use reqwest::{Method, Url};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use trueup_model::{DateTime, SystemClock, Time, Utc, clock::Clock as _};
+use trueup_server::{CORRELATION_HEADER, Problem, TIME_HEADER};
+
+use crate::failure::{Exit, Failure};
+
+/// Longest time for one request; the server gives up after 30 s.
+const TIMEOUT: Duration = Duration::from_secs(40);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest answer read, in bytes.
+const MAX_ANSWER: usize = 256 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    base: Url,
+    http: reqwest::Client,
+}
+
+/// An answer and what its headers said about time.
+#[derive(Debug)]
+pub(crate) struct Answer<T> {
+    pub(crate) body: T,
+    /// The time by the clock that decisions use; this host's if the server did not say.
+    pub(crate) now: Time,
+    /// The server's host time (`Date`), to the second.
+    pub(crate) date: Option<Time>,
+}
+
+/// What to send.
+pub(crate) enum Body {
+    None,
+    Json(Value),
+    Ndjson(String),
+}
+
+impl Client {
+    pub(crate) fn new(url: &str) -> Result<Self, Failure> {
+        let wrong = |why: String| {
+            Failure::usage(why).at("--url or TRUEUP_URL").advise("use a URL like http://127.0.0.1:7171")
+        };
+        let base = Url::parse(url).map_err(|e| wrong(format!("'{url}' is not a URL: {e}")))?;
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
+            return Err(wrong(format!("'{url}' is not an http or https URL")));
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("trueup/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| Failure::new(Exit::Failed, format!("cannot set up HTTP: {e}")))?;
+        Ok(Self { base, http })
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Answer<T>, Failure> {
+        self.ask(Method::GET, path, query, Body::None).await
+    }
+
+    /// Asks; every path segment and parameter is encoded here.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Body,
+    ) -> Result<Answer<T>, Failure> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let mut request = self.http.request(method, url.clone()).query(query);
+        request = match body {
+            Body::None => request,
+            Body::Json(value) => request.json(&value),
+            Body::Ndjson(text) => request.header(CONTENT_TYPE, "application/x-ndjson").body(text),
+        };
+        let mut response = request.send().await.map_err(|e| self.unreachable(&e))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(&e))? {
+            if bytes.len() + chunk.len() > MAX_ANSWER {
+                return Err(foreign(&url, &headers, "the answer is too large"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if !status.is_success() {
+            return Err(match serde_json::from_slice::<Problem>(&bytes) {
+                Ok(problem) => of_problem(problem),
+                Err(_) => foreign(
+                    &url,
+                    &headers,
+                    &format!("status {status} without a reason that Trueup would give"),
+                ),
+            });
+        }
+        let body = serde_json::from_slice(&bytes)
+            .map_err(|e| foreign(&url, &headers, &format!("the answer is not Trueup's: {e}")))?;
+        let now =
+            text(&headers, TIME_HEADER).and_then(|t| t.parse().ok()).unwrap_or_else(|| SystemClock.now());
+        let date = text(&headers, DATE.as_str())
+            .and_then(|t| DateTime::parse_from_rfc2822(t).ok())
+            .map(|t| t.with_timezone(&Utc));
+        Ok(Answer { body, now, date })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let mut why = String::new();
+        let mut source: Option<&dyn std::error::Error> = Some(error);
+        while let Some(e) = source {
+            why = e.to_string();
+            source = e.source();
+        }
+        let what = if error.is_timeout() { "the API did not answer in time" } else { "cannot reach the API" };
+        Failure::new(Exit::Unreachable, format!("{what}: {why}"))
+            .at(self.base())
+            .advise("start it with `trueup serve`, or say where it is with --url or TRUEUP_URL")
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|v| v.to_str().ok())
+}
+
+fn foreign(url: &Url, headers: &HeaderMap, what: &str) -> Failure {
+    let mut failure = Failure::new(Exit::Failed, what)
+        .at(url.as_str())
+        .advise("see whether this is Trueup's API, and of the same version as this program");
+    failure.correlation_id = text(headers, CORRELATION_HEADER).map(str::to_owned);
+    failure
+}
+
+fn of_problem(problem: Problem) -> Failure {
+    let exit = match problem.status {
+        404 => Exit::NotFound,
+        503 => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    let mut failure = Failure::new(exit, format!("{}: {}", problem.title, problem.detail));
+    // One flaw is in the detail already.
+    if problem.errors.len() > 1 {
+        failure.places =
+            problem.errors.iter().take(20).map(|f| format!("{}: {}", f.pointer, f.detail)).collect();
+    }
+    failure.correlation_id = problem.correlation_id.map(|id| id.to_string());
+    failure
+}
+
+/// The items of a list and whether there are more.
+#[derive(Debug)]
+pub(crate) struct Items {
+    pub(crate) items: Vec<Value>,
+    pub(crate) more: bool,
+    pub(crate) now: Time,
+}
+
+impl Client {
+    /// Items of a list, over as many pages as it takes.
+    pub(crate) async fn list(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        most: usize,
+    ) -> Result<Items, Failure> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            items: Vec<Value>,
+            #[serde(default)]
+            next: Option<String>,
+        }
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let mut query = query.to_vec();
+            let room = most.saturating_sub(items.len()).clamp(1, trueup_server::MAX_LIMIT);
+            query.push(("limit", room.to_string()));
+            query.extend(cursor.map(|c| ("cursor", c)));
+            let answer: Answer<Page> = self.get(path, &query).await?;
+            items.extend(answer.body.items);
+            cursor = answer.body.next;
+            if cursor.is_none() || items.len() >= most {
+                let more = cursor.is_some() || items.len() > most;
+                items.truncate(most);
+                return Ok(Items { items, more, now: answer.now });
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The commands. To add one: a file here with `pub(crate) struct Args` (its doc comment is its help) and
+//! `Args::run(self, &Context)`, and one line below, in its group.
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+macro_rules! commands {
+    ($($group:literal: { $($variant:ident = $module:ident),* $(,)? })*) => {
+        $($(mod $module;)*)*
+
+        #[derive(Debug, Subcommand)]
+        pub(crate) enum Command {
+            $($($variant($module::Args),)*)*
+        }
+
+        /// As the first page of help shows them.
+        pub(crate) const GROUPS: &[(&str, &[&str])] = &[$(($group, &[$(stringify!($variant)),*])),*];
+
+        impl Command {
+            pub(crate) async fn run(self, cx: &Context) -> Result<Exit, Failure> {
+                match self {
+                    $($(Self::$variant(args) => args.run(cx).await,)*)*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    "State": {
+        Apply = apply,
+        Get = get,
+        Delete = delete,
+    }
+    "Drift": {
+        Check = check,
+        Explain = explain,
+    }
+    "Operation": {
+        Queue = queue,
+        Doctor = doctor,
+    }
+    "Processes": {
+        Serve = serve,
+    }
+    "Shell": {
+        Completion = completion,
+    }
+}

@@ -1,0 +1,82 @@
+//! Heartbeats of one process in every partition, and the rescue of others' jobs.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::future::join_all;
+use std::hash::{BuildHasher, Hasher};
+use trueup_model::Partition;
+
+use crate::hub::Stop;
+use crate::store::{Beat, Incarnation, Store};
+use crate::waiting::Patience;
+
+/// Time between heartbeats (death is declared after three missed ones).
+pub const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// The name this process leases under. Changes when it was declared dead; what was leased under the old one can then
+/// no longer be committed, which is the point.
+#[derive(Debug, Clone)]
+pub struct Identity(Arc<RwLock<Incarnation>>);
+
+impl Identity {
+    pub fn new() -> Self {
+        Self(Arc::new(RwLock::new(fresh())))
+    }
+    pub fn current(&self) -> Incarnation {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    fn renew(&self, old: &Incarnation) {
+        let mut name = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if *name == *old {
+            *name = fresh();
+        }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A name nobody had before: the process id tells people who it is, 64 random bits tell starts apart.
+fn fresh() -> Incarnation {
+    // The standard library's per-process random keys; the only randomness outside tests, and no decision sees it.
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    Incarnation(format!("w{}-{random:016x}", std::process::id()))
+}
+
+/// One round of heartbeats; what happened, summed over the partitions.
+pub async fn run_once(store: &dyn Store, identity: &Identity) -> Result<Beat, crate::EngineError> {
+    let me = identity.current();
+    let beats = join_all((0..store.partitions()).map(|p| store.beat(Partition(p), &me))).await;
+    let mut sum = Beat::default();
+    for beat in beats {
+        let beat = beat?;
+        sum.declared_dead |= beat.declared_dead;
+        sum.rescued += beat.rescued;
+        sum.worn_out += beat.worn_out;
+    }
+    if sum.declared_dead {
+        identity.renew(&me);
+        tracing::warn!(was = %me, is = %identity.current(), "declared dead after missing heartbeats; going on under a new name");
+    }
+    if sum.rescued + sum.worn_out > 0 {
+        tracing::warn!(rescued = sum.rescued, worn_out = sum.worn_out, "took back jobs of a dead worker");
+    }
+    Ok(sum)
+}
+
+pub(crate) async fn run(store: Arc<dyn Store>, identity: Identity, stop: Stop) {
+    let mut patience = Patience::default();
+    while !stop.is_stopped() {
+        match run_once(store.as_ref(), &identity).await {
+            Ok(_) => {
+                patience.over("heartbeat");
+                stop.stopped_within(BEAT_EVERY).await;
+            }
+            Err(e) => patience.after("heartbeat", &e).await,
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The hub: one per process. Leases jobs for free slots and hands them to the lanes.
+//!
+//! # Expected flow
+//! `Hub::start` gives a lane per step; the runner puts an apalis worker on each. `Stop::stop` ends leasing; lanes end
+//! when what they started has ended; `Hub::leave` then gives back what was never started and signs off.
+//!
+//! # Guarantees
+//! Never holds more jobs of a queue than it has slots for. Bytes that do not decode go to the dead letters (E7); a
+//! payload of a newer version is given back with a delay. Redis away: waits and goes on (E12).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::sync::{mpsc, watch};
+use trueup_model::commit::Committed;
+use trueup_model::job::{Undecodable, tick_id};
+use trueup_model::{Job, Outcome, Partition, Queue, SharedClock, StepName, Time, job::Sweep};
+
+use crate::committer::Committer;
+use crate::heart::{self, Identity};
+use crate::lane::{Lane, Leased};
+use crate::slots::Slots;
+use crate::store::{Ended, LeasedJob, NewJob, Store};
+use crate::waiting::{Patience, pause};
+use crate::{EngineError, store::Leases};
+
+/// Looks at Redis at least this often, should a wake-up be lost.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Freed slots are gathered this long, so that a busy process leases dozens at a time.
+const GATHER: Duration = Duration::from_millis(1);
+/// Delay of a job that a newer version wrote.
+const NEWER_DELAY: TimeDelta = TimeDelta::seconds(5);
+
+/// Where a process is between running and gone. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Sender<u8>);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl Stop {
+    /// Lease no more.
+    pub fn stop(&self) {
+        self.0.send_if_modified(|s| std::mem::replace(s, (*s).max(1)) == 0);
+    }
+    /// All work is over: the heart may stop too.
+    pub fn finish(&self) {
+        self.0.send_replace(2);
+    }
+    pub fn is_stopping(&self) -> bool {
+        *self.0.borrow() > 0
+    }
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.0.borrow() > 1
+    }
+    /// Waits until leasing shall end.
+    pub async fn stopping(&self) {
+        let _ = self.0.subscribe().wait_for(|s| *s > 0).await;
+    }
+    pub(crate) async fn stopped_within(&self, d: Duration) {
+        let mut state = self.0.subscribe();
+        let _ = tokio::time::timeout(d, state.wait_for(|s| *s > 1)).await;
+    }
+}
+
+/// What a process serves.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// Slots per queue; queues that are absent are not served.
+    pub slots: BTreeMap<Queue, usize>,
+    /// Keep one tick per partition alive. Off for tests and benches that drive jobs of their own.
+    pub ticks: bool,
+}
+
+/// What the rest of the process needs of a started hub.
+#[derive(Debug)]
+pub struct Started {
+    pub lanes: Vec<Lane>,
+    pub committer: Committer,
+    pub identity: Identity,
+    pub stop: Stop,
+    store: Arc<dyn Store>,
+    unstarted: mpsc::UnboundedReceiver<Leased>,
+    hub: tokio::task::JoinHandle<()>,
+    heart: tokio::task::JoinHandle<()>,
+}
+
+struct Hub {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    identity: Identity,
+    committer: Committer,
+    slots: Slots,
+    lanes: HashMap<StepName, mpsc::UnboundedSender<Leased>>,
+    stop: Stop,
+    ticks: bool,
+}
+
+/// Begins to lease.
+pub fn start(store: Arc<dyn Store>, clock: SharedClock, options: HubOptions) -> Started {
+    let stop = Stop::default();
+    let identity = Identity::new();
+    let committer = Committer::start(store.clone());
+    let (unstarted_tx, unstarted) = mpsc::unbounded_channel();
+    let (mut senders, mut lanes) = (HashMap::new(), Vec::new());
+    for step in StepName::ALL {
+        if options.slots.iter().any(|(q, n)| q.step() == step && *n > 0) {
+            let (tx, rx) = mpsc::unbounded_channel();
+            senders.insert(step, tx);
+            lanes.push(Lane::new(step, rx, unstarted_tx.clone(), stop.clone()));
+        }
+    }
+    let hub = Hub {
+        store: store.clone(),
+        clock,
+        identity: identity.clone(),
+        committer: committer.clone(),
+        slots: Slots::new(&options.slots),
+        lanes: senders,
+        stop: stop.clone(),
+        ticks: options.ticks,
+    };
+    let heart = tokio::spawn(heart::run(store.clone(), identity.clone(), stop.clone()));
+    Started { lanes, committer, identity, stop, store, unstarted, hub: tokio::spawn(hub.run()), heart }
+}
+
+impl Started {
+    /// Signs off after the lanes have ended: gives back what never started, then whatever is still held.
+    pub async fn leave(mut self, within: Duration) -> Result<(), EngineError> {
+        self.stop.stop();
+        let who = self.identity.current();
+        let work = async {
+            let _ = (&mut self.hub).await;
+            let mut by_partition: BTreeMap<Partition, Vec<_>> = BTreeMap::new();
+            while let Ok(leased) = self.unstarted.try_recv() {
+                by_partition.entry(leased.partition).or_default().push((leased.id, leased.queue));
+            }
+            for (p, jobs) in by_partition {
+                for chunk in jobs.chunks(256) {
+                    self.store.give_back(p, &who, chunk).await?;
+                }
+            }
+            self.stop.finish();
+            let _ = (&mut self.heart).await;
+            for p in 0..self.store.partitions() {
+                self.store.leave(Partition(p), &who).await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(within, work).await {
+            Ok(result) => result,
+            Err(_) => Err(EngineError::Unavailable("did not sign off in time; the heartbeat will tell the others".into())),
+        }
+    }
+}
+
+impl Hub {
+    async fn run(self) {
+        let mut patience = Patience::default();
+        let mut since_tick: Option<Time> = None;
+        while !self.stop.is_stopping() {
+            match self.round(&mut since_tick).await {
+                Ok(wait) => {
+                    patience.over("lease");
+                    self.rest(wait).await;
+                }
+                Err(e) => patience.after("lease", &e).await,
+            }
+        }
+        // Dropping the senders ends the lanes.
+    }
+
+    /// Asks every partition once; returns how long nothing will be due.
+    async fn round(&self, since_tick: &mut Option<Time>) -> Result<Rest, EngineError> {
+        let now = self.clock.now();
+        if self.ticks && since_tick.is_none_or(|t| self.clock.real_until(t).is_zero()) {
+            for p in 0..self.store.partitions() {
+                self.keep_ticking(Partition(p)).await?;
+            }
+            // By the shown clock; a tick is missing only if somebody discarded it.
+            *since_tick = Some(now + TimeDelta::minutes(1));
+        }
+        let mut rest = Rest { leased: false, more: false, until: LOOK_EVERY };
+        for p in (0..self.store.partitions()).map(Partition) {
+            let wanted = self.slots.free();
+            let who = self.identity.current();
+            let Leases { jobs, next_due, more } = self.store.lease(p, &who, &wanted, now).await?;
+            rest.leased |= !jobs.is_empty();
+            rest.more |= more;
+            if let Some(due) = next_due {
+                rest.until = rest.until.min(self.clock.real_until(due));
+            }
+            for job in jobs {
+                self.hand_out(p, job, &who);
+            }
+        }
+        Ok(rest)
+    }
+
+    fn hand_out(&self, partition: Partition, job: LeasedJob, who: &crate::Incarnation) {
+        let slot = self.slots.take(job.queue);
+        match Job::decode(&job.payload) {
+            Ok(decoded) if decoded.step() == job.queue.step() => {
+                let leased = Leased {
+                    id: job.id,
+                    queue: job.queue,
+                    partition,
+                    job: Arc::new(decoded),
+                    attempt: job.attempts + 1,
+                    rescued: job.rescued,
+                    traceparent: job.traceparent,
+                    who: who.clone(),
+                    _slot: slot,
+                };
+                if let Some(lane) = self.lanes.get(&job.queue.step()) {
+                    // A closed lane means the process stops; `leave` gives the job back.
+                    let _ = lane.send(leased);
+                }
+            }
+            Ok(decoded) => {
+                let because = format!("a job of step {} in queue {}", decoded.step(), job.queue);
+                self.end(partition, job, who, slot, Outcome::Dead { because });
+            }
+            Err(Undecodable::Broken(because)) => self.end(partition, job, who, slot, Outcome::Dead { because }),
+            Err(e @ Undecodable::Newer(_)) => {
+                tracing::warn!(job = %job.id, queue = %job.queue, "given back: {e}; upgrade this worker");
+                let at = self.clock.now() + NEWER_DELAY;
+                self.end(partition, job, who, slot, Outcome::Defer { at });
+            }
+        }
+    }
+
+    fn end(
+        &self,
+        p: Partition,
+        job: LeasedJob,
+        who: &crate::Incarnation,
+        slot: Arc<crate::slots::Slot>,
+        outcome: Outcome,
+    ) {
+        if let Outcome::Dead { because } = &outcome {
+            tracing::error!(job = %job.id, queue = %job.queue, "to the dead letters: {because}");
+        }
+        let (committer, who) = (self.committer.clone(), who.clone());
+        tokio::spawn(async move {
+            let ended = Ended { job: job.id, queue: job.queue, outcome, traceparent: None };
+            if committer.commit(p, &who, ended).await == Committed::Malformed {
+                tracing::error!("a job could not be moved to the dead letters");
+            }
+            drop(slot);
+        });
+    }
+
+    /// Makes sure that the partition's tick exists, wherever it is in its life (its id is fixed).
+    async fn keep_ticking(&self, p: Partition) -> Result<(), EngineError> {
+        let job = Job::Sweep(Sweep { partition: p, only: None, correlation_id: None });
+        let Some(queue) = Queue::new(StepName::Sweep, None) else { return Ok(()) };
+        self.store.enqueue(p, &[NewJob::of(tick_id(p), queue, &job, None)]).await.map(|_| ())
+    }
+
+    /// Waits for a reason to look again: a freed slot while more is ready, a wake-up, a timer.
+    async fn rest(&self, rest: Rest) {
+        let freed = self.slots.freed();
+        if rest.more {
+            if !self.slots.roomy() {
+                // Everything is busy: only a freed slot helps. Gather a few of them.
+                tokio::select! {
+                    () = freed.notified() => pause(GATHER).await,
+                    () = pause(LOOK_EVERY) => {}
+                    () = self.stop.stopping() => {}
+                }
+            }
+        } else if !rest.leased || self.slots.in_use() > 0 {
+            let until = rest.until.max(GATHER);
+            tokio::select! {
+                () = self.store.woken(until) => {}
+                () = self.stop.stopping() => {}
+            }
+        }
+    }
+}
+
+/// What a round found.
+struct Rest {
+    leased: bool,
+    more: bool,
+    until: Duration,
+}

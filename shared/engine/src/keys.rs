@@ -1,0 +1,98 @@
+//! Every key name. Nothing else in the system composes one.
+//!
+//! Every key of partition 3 carries the hash tag `{tu:3}`, so one script can touch all of it and a cluster can spread
+//! partitions over nodes. Queues use apalis-redis's layout (`apalis_redis::Config`) under the queue name
+//! `{tu:3}:query.intune`. Prefixes of keys whose ids are only known inside a script (`…:meta:<job>`,
+//! `…:inflight:<incarnation>`) are passed in KEYS in their stead; the hash tag keeps them in the same slot.
+
+use trueup_model::{ApprovalId, DriftKind, Finding, FindingId, IntentKey, Partition, Queue};
+
+use crate::store::Incarnation;
+
+/// Pub/sub channel on which partitions with new work are named.
+pub const WAKE: &str = "tu:wake";
+
+/// Fleet-wide settings: partitions, and the clock that all processes share.
+pub const FLEET: &str = "{tu}:fleet";
+
+/// Names of one partition's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys(pub Partition);
+
+impl Keys {
+    fn key(self, rest: &str) -> String {
+        format!("{{tu:{}}}:{rest}", self.0)
+    }
+
+    /// The name of a queue as apalis-redis knows it (`Config::queue`).
+    pub fn queue(self, q: Queue) -> String {
+        self.key(&q.to_string())
+    }
+    pub fn active(self, q: Queue) -> String {
+        self.key(&format!("{q}:active"))
+    }
+    pub fn scheduled(self, q: Queue) -> String {
+        self.key(&format!("{q}:scheduled"))
+    }
+    pub fn data(self, q: Queue) -> String {
+        self.key(&format!("{q}:data"))
+    }
+    /// Prefix; a job's own hash is `<this>:<job>`.
+    pub fn meta(self, q: Queue) -> String {
+        self.key(&format!("{q}:meta"))
+    }
+    pub fn dead(self, q: Queue) -> String {
+        self.key(&format!("{q}:dead"))
+    }
+    /// Prefix; a worker's own set is `<this>:<incarnation>`.
+    pub fn inflight(self, q: Queue) -> String {
+        self.key(&format!("{q}:inflight"))
+    }
+    pub fn inflight_of(self, q: Queue, who: &Incarnation) -> String {
+        format!("{}:{who}", self.inflight(q))
+    }
+
+    pub fn workers(self) -> String {
+        self.key("workers")
+    }
+    pub fn paused(self) -> String {
+        self.key("paused")
+    }
+    pub fn due(self) -> String {
+        self.key("due")
+    }
+    pub fn events(self) -> String {
+        self.key("events")
+    }
+    /// Names of all intents, in lexical order.
+    pub fn names(self) -> String {
+        self.key("intents")
+    }
+    pub fn findings(self) -> String {
+        self.key("findings")
+    }
+    pub fn approvals(self) -> String {
+        self.key("approvals")
+    }
+    pub fn archiver(self) -> String {
+        self.key("archiver")
+    }
+
+    pub fn intent(self, i: &IntentKey) -> String {
+        self.key(&format!("intent:{i}"))
+    }
+    /// Ids of an intent's open approvals.
+    pub fn approvals_of(self, i: &IntentKey) -> String {
+        self.key(&format!("intent:{i}:approvals"))
+    }
+    pub fn finding(self, id: &FindingId) -> String {
+        self.key(&format!("finding:{id}"))
+    }
+    /// The findings an intent can have: one per kind.
+    pub fn findings_of(self, i: &IntentKey) -> Vec<String> {
+        DriftKind::ALL.iter().map(|k| self.finding(&Finding::id_of(i, *k))).collect()
+    }
+    pub fn approval(self, id: &ApprovalId) -> String {
+        self.key(&format!("approval:{id}"))
+    }
+}

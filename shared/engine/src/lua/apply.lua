@@ -1,0 +1,35 @@
+-- apply: store manifests; a new or changed one is due at once, through the dirty mark if a run is active.
+-- KEYS: 1 events, 2 due, 3 names; then per intent: its hash
+-- ARGV: wake message; then per intent: name, manifest, digest of target and desired, 1 if reconciled, event with "change":"" and "generation":-1
+-- Returns per intent: {0 unchanged | 1 created | 2 changed, generation}
+-- Bound: 256 intents (checked by the caller).
+local out, woke = {}, false
+for n = 1, #KEYS - 3 do
+  local k, i = KEYS[n + 3], 2 + (n - 1) * 5
+  local name, manifest, digest, reconciled, event = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local old = redis.call('HMGET', k, 'm', 'x', 'g', 'run')
+  if old[1] == manifest then
+    out[n] = { 0, tonumber(old[3]) }
+  else
+    local generation = tonumber(old[3] or 0)
+    local change = old[1] and 2 or 1
+    if old[2] ~= digest then generation = generation + 1 end
+    redis.call('HSET', k, 'm', manifest, 'x', digest, 'g', generation)
+    if change == 1 then
+      redis.call('HSET', k, 's', '{}', 'r', 0, 'run', '0')
+      redis.call('ZADD', KEYS[3], 0, name)
+    end
+    if old[4] == '1' then
+      redis.call('HSET', k, 'd', '1')
+    else
+      redis.call('ZADD', KEYS[2], reconciled == '1' and 0 or '+inf', name)
+      woke = true
+    end
+    event = string.gsub(event, '"generation":%-1', '"generation":' .. generation)
+    event = string.gsub(event, '"change":""', change == 1 and '"change":"created"' or '"change":"changed"')
+    redis.call('XADD', KEYS[1], '0-*', 'e', event)
+    out[n] = { change, generation }
+  end
+end
+if woke then redis.call('PUBLISH', 'tu:wake', ARGV[1]) end
+return out

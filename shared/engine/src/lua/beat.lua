@@ -1,0 +1,52 @@
+-- beat: heartbeat of one worker; then take back the jobs of at most one dead worker.
+-- KEYS: 1 workers, 2 events; then per queue: active, meta prefix, dead, in flight prefix
+-- ARGV: incarnation, 1 if it has beaten here before, milliseconds of silence that mean death, rescues that wear a
+--       job out, our time in milliseconds, our time as text, wake message, actor; then the name of each queue
+-- Returns: {1 if we were declared dead, jobs taken back, jobs worn out}
+-- Bound: 256 jobs.
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local me = ARGV[1]
+local declared_dead = 0
+if ARGV[2] == '1' and not redis.call('ZSCORE', KEYS[1], me) then
+  declared_dead = 1
+else
+  redis.call('ZADD', KEYS[1], now_ms, me)
+end
+
+local rescued, worn = 0, 0
+local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms - tonumber(ARGV[3]), 'LIMIT', 0, 1)[1]
+if gone then
+  local left = 256
+  for i = 9, #ARGV do
+    local base = 2 + (i - 9) * 4
+    if left > 0 then
+      local ids = redis.call('SPOP', KEYS[base + 4] .. ':' .. gone, left)
+      for _, id in ipairs(ids) do
+        local meta = KEYS[base + 2] .. ':' .. id
+        local times = redis.call('HINCRBY', meta, 'rescued', 1)
+        if times >= tonumber(ARGV[4]) then
+          local reason = 'its worker died ' .. times .. ' times while running it'
+          redis.call('HSET', meta, 'reason', reason, 'status', 'Killed')
+          redis.call('ZADD', KEYS[base + 3], ARGV[5], id)
+          local h = redis.sha1hex('worn out ' .. id .. ' ' .. now_ms)
+          redis.call('XADD', KEYS[2], '0-*', 'e', cjson.encode({
+            event_id = 'evt_' .. string.sub(h, 1, 20), schema = 1, event_type = 'JOB_DEAD', tenant = '',
+            correlation_id = string.sub(h, 1, 8) .. '-' .. string.sub(h, 9, 12) .. '-8' .. string.sub(h, 14, 16)
+              .. '-8' .. string.sub(h, 18, 20) .. '-' .. string.sub(h, 21, 32),
+            causation_id = id, actor = ARGV[8], created_at = ARGV[6],
+            event_data = { job = id, queue = ARGV[i], reason = reason },
+          }))
+          worn = worn + 1
+        else
+          redis.call('LPUSH', KEYS[base + 1], id)
+          rescued = rescued + 1
+        end
+      end
+      left = left - #ids
+    end
+  end
+  if left > 0 then redis.call('ZREM', KEYS[1], gone) end
+  if rescued > 0 then redis.call('PUBLISH', 'tu:wake', ARGV[7]) end
+end
+return { declared_dead, rescued, worn }

@@ -1,0 +1,53 @@
+-- lease: promote due jobs, pop up to n from each queue in the order given, mark them in flight.
+-- KEYS: 1 workers, 2 paused; then per queue: active, scheduled, data, meta prefix, in flight of this incarnation
+-- ARGV: incarnation, now in seconds; then per queue: its name, n
+-- Returns: false if the incarnation is not registered; else {next due second or '', 1 if more is ready,
+--          then per job: queue number, id, payload, attempts, rescued, traceparent}
+-- Bound: n <= 256 a queue, promotion <= 256 a queue.
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return false end
+local now = ARGV[2]
+local out, more, next_due = { '', 0 }, 0, nil
+
+for i = 3, #ARGV, 2 do
+  local queue = (i - 3) / 2
+  local base = 2 + queue * 5
+  local active, scheduled, data, meta, inflight =
+    KEYS[base + 1], KEYS[base + 2], KEYS[base + 3], KEYS[base + 4], KEYS[base + 5]
+  local n = tonumber(ARGV[i + 1])
+  if redis.call('SISMEMBER', KEYS[2], ARGV[i]) == 0 then
+    local first = redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')
+    if first[2] and tonumber(first[2]) <= tonumber(now) then
+      local due = redis.call('ZRANGEBYSCORE', scheduled, '-inf', now, 'LIMIT', 0, 256)
+      redis.call('RPUSH', active, unpack(due))
+      redis.call('ZREM', scheduled, unpack(due))
+      first = redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')
+    end
+    if first[2] and (not next_due or tonumber(first[2]) < next_due) then next_due = tonumber(first[2]) end
+
+    local ids = n > 0 and redis.call('LPOP', active, n) or nil
+    if ids and #ids > 0 then
+      redis.call('SADD', inflight, unpack(ids))
+      local payloads = redis.call('HMGET', data, unpack(ids))
+      for k, id in ipairs(ids) do
+        if payloads[k] then
+          local m = redis.call('HMGET', meta .. ':' .. id, 'attempts', 'rescued', 'traceparent')
+          out[#out + 1] = queue
+          out[#out + 1] = id
+          out[#out + 1] = payloads[k]
+          out[#out + 1] = m[1] or '0'
+          out[#out + 1] = m[2] or '0'
+          out[#out + 1] = m[3] or ''
+        else
+          -- An id without a payload is nobody's job: it was discarded while it waited.
+          redis.call('SREM', inflight, id)
+        end
+      end
+      if #ids == n and redis.call('LLEN', active) > 0 then more = 1 end
+    elseif n == 0 and redis.call('LLEN', active) > 0 then
+      more = 1
+    end
+  end
+end
+out[1] = next_due and string.format('%.3f', next_due) or ''
+out[2] = more
+return out

@@ -1,0 +1,270 @@
+//! `Store` on Redis: one Lua script per atomic operation, plain reads for the rest.
+
+mod commit;
+mod connection;
+mod inspect;
+mod intents;
+mod jobs;
+mod liveness;
+mod preflight;
+mod records;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::aio::ConnectionManager;
+use redis::FromRedisValue;
+use tokio::sync::Notify;
+use trueup_model::commit::Committed;
+use trueup_model::{
+    Approval, ApprovalId, Event, Finding, FindingId, Intent, IntentKey, IntentRecord, JobId, Partition, Queue, ScaledClock,
+    SharedClock, Time,
+};
+
+use crate::EngineError;
+use crate::keys::{FLEET, Keys};
+use crate::store::*;
+
+pub use connection::shown;
+use connection::{Call, meaning};
+
+type Result<T> = std::result::Result<T, EngineError>;
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        static $name: std::sync::LazyLock<redis::Script> =
+            std::sync::LazyLock::new(|| redis::Script::new(include_str!(concat!("../lua/", $file, ".lua"))));
+    };
+}
+use script;
+
+/// How to reach Redis and what to expect there.
+#[derive(Debug, Clone)]
+pub struct RedisOptions {
+    /// `redis://[user:password@]host:port[/db]`, `rediss://…`, `redis+unix:///path`.
+    pub url: String,
+    /// How many partitions to create at the very first start (then fixed); `None`: take what is there, or 1.
+    pub partitions: Option<u16>,
+    /// For what has a meaning to the user (creation times of the engine's own events).
+    pub clock: SharedClock,
+    /// Silence after which a worker is dead (default 3 s, at heartbeats of 1 s).
+    pub dead_after: Duration,
+}
+
+impl RedisOptions {
+    pub fn new(url: impl Into<String>, clock: SharedClock) -> Self {
+        Self { url: url.into(), partitions: None, clock, dead_after: Duration::from_secs(3) }
+    }
+}
+
+/// Deaths of its workers after which a job is worn out (E6).
+pub const MAX_RESCUES: u32 = 5;
+
+#[derive(Debug)]
+pub struct RedisStore {
+    connection: Connection,
+    partitions: u16,
+    clock: SharedClock,
+    dead_after: Duration,
+    /// Who has beaten where, so that a missing entry means "declared dead" and not "new".
+    beaten: Mutex<HashSet<(Partition, Incarnation)>>,
+    wake: Arc<Notify>,
+    listener: tokio::task::JoinHandle<()>,
+}
+
+/// Debug without the connection's innards (and its password).
+struct Connection(ConnectionManager);
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+impl RedisStore {
+    pub async fn connect(options: RedisOptions) -> Result<Self> {
+        let (client, manager) = connection::open(&options.url).await?;
+        let partitions = fix_partitions(&manager, options.partitions).await?;
+        let wake = Arc::new(Notify::new());
+        let listener = tokio::spawn(liveness::listen(client, wake.clone()));
+        Ok(Self {
+            connection: Connection(manager),
+            partitions,
+            clock: options.clock,
+            dead_after: options.dead_after,
+            beaten: Mutex::default(),
+            wake,
+            listener,
+        })
+    }
+
+    /// The clock this fleet shares, if one was set.
+    pub async fn load_clock(url: &str) -> Result<Option<ScaledClock>> {
+        let (_, manager) = connection::open(url).await?;
+        let text: Option<String> = redis::cmd("HGET").arg(FLEET).arg("clock").query_async(&mut manager.clone()).await.map_err(meaning)?;
+        text.map(|t| serde_json::from_str(&t).map_err(|e| EngineError::Refused(format!("the fleet's stored clock: {e}")))).transpose()
+    }
+
+    /// Sets the clock that every process of this fleet uses from its next start on.
+    pub async fn save_clock(url: &str, clock: &ScaledClock) -> Result<()> {
+        let (_, manager) = connection::open(url).await?;
+        let text = serde_json::to_string(clock).map_err(|e| EngineError::Refused(e.to_string()))?;
+        redis::cmd("HSET").arg(FLEET).arg("clock").arg(text).query_async::<()>(&mut manager.clone()).await.map_err(meaning)
+    }
+
+    async fn query<T: FromRedisValue>(&self, cmd: &redis::Cmd) -> Result<T> {
+        cmd.query_async(&mut self.connection.0.clone()).await.map_err(meaning)
+    }
+
+    async fn pipe<T: FromRedisValue>(&self, pipe: &redis::Pipeline) -> Result<T> {
+        pipe.query_async(&mut self.connection.0.clone()).await.map_err(meaning)
+    }
+
+    fn every_partition(&self) -> impl Iterator<Item = (Partition, Keys)> + use<> {
+        (0..self.partitions).map(|p| (Partition(p), Keys(Partition(p))))
+    }
+}
+
+/// The number of partitions can never change, since it decides where everything lives.
+async fn fix_partitions(c: &ConnectionManager, wanted: Option<u16>) -> Result<u16> {
+    if wanted == Some(0) {
+        return Err(EngineError::Refused("partitions: must be at least 1".into()));
+    }
+    let mut c = c.clone();
+    let (_, there): (bool, u16) = redis::pipe()
+        .hset_nx(FLEET, "partitions", wanted.unwrap_or(1))
+        .hget(FLEET, "partitions")
+        .query_async(&mut c)
+        .await
+        .map_err(meaning)?;
+    match wanted {
+        Some(n) if n != there => Err(EngineError::Refused(format!(
+            "this Redis holds a fleet of {there} partitions, not {n}: the number is fixed at the first start; leave it out"
+        ))),
+        _ => Ok(there),
+    }
+}
+
+/// Seconds with milliseconds, as `scheduled` is scored.
+fn seconds(t: Time) -> String {
+    let ms = t.timestamp_millis();
+    format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
+}
+
+fn from_seconds(text: &str) -> Option<Time> {
+    let s: f64 = text.parse().ok()?;
+    Time::from_timestamp_millis((s * 1000.0).round() as i64)
+}
+
+fn limit(what: &str, n: usize, max: usize) -> Result<()> {
+    if n <= max {
+        return Ok(());
+    }
+    Err(EngineError::Refused(format!("{n} {what} in one call; at most {max}")))
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    fn partitions(&self) -> u16 {
+        self.partitions
+    }
+    async fn enqueue(&self, p: Partition, jobs: &[NewJob]) -> Result<u64> {
+        self.do_enqueue(p, jobs).await
+    }
+    async fn lease(&self, p: Partition, who: &Incarnation, wanted: &[(Queue, usize)], now: Time) -> Result<Leases> {
+        self.do_lease(p, who, wanted, now).await
+    }
+    async fn commit(&self, p: Partition, who: &Incarnation, ended: &[Ended]) -> Result<Vec<Committed>> {
+        self.do_commit(p, who, ended).await
+    }
+    async fn give_back(&self, p: Partition, who: &Incarnation, jobs: &[(JobId, Queue)]) -> Result<()> {
+        self.do_give_back(p, who, jobs).await
+    }
+    async fn beat(&self, p: Partition, who: &Incarnation) -> Result<Beat> {
+        self.do_beat(p, who).await
+    }
+    async fn leave(&self, p: Partition, who: &Incarnation) -> Result<()> {
+        self.do_leave(p, who).await
+    }
+    async fn woken(&self, at_most: Duration) {
+        // An answer either way is fine: the caller looks again.
+        let _ = tokio::time::timeout(at_most, self.wake.notified()).await;
+    }
+    async fn apply(&self, intents: &[Intent], by: &By) -> Result<Vec<Applied>> {
+        self.do_apply(intents, by).await
+    }
+    async fn delete(&self, keys: &[IntentKey], by: &By) -> Result<Vec<Applied>> {
+        self.do_delete(keys, by).await
+    }
+    async fn intents(&self, keys: &[IntentKey]) -> Result<Vec<Option<IntentRecord>>> {
+        self.do_intents(keys).await
+    }
+    async fn due(&self, p: Partition, now: Time, limit: usize) -> Result<(Vec<IntentKey>, Option<Time>)> {
+        self.do_due(p, now, limit).await
+    }
+    async fn list_intents(&self, cursor: Option<&str>, limit: usize) -> Result<Page<IntentRecord>> {
+        self.do_list_intents(cursor, limit).await
+    }
+    async fn findings(&self, intent: &IntentKey) -> Result<Vec<Finding>> {
+        let keys = Keys(intent.partition(self.partitions));
+        self.documents(keys.findings_of(intent)).await
+    }
+    async fn finding(&self, id: &FindingId) -> Result<Option<Finding>> {
+        self.document_anywhere(|k| k.finding(id)).await
+    }
+    async fn list_findings(&self, cursor: Option<&str>, limit: usize) -> Result<Page<Finding>> {
+        self.newest(cursor, limit, |k| k.findings(), |k, id| k.finding(&FindingId::from_wire(id))).await
+    }
+    async fn approvals(&self, intent: &IntentKey) -> Result<Vec<Approval>> {
+        let keys = Keys(intent.partition(self.partitions));
+        let ids: Vec<String> = self.query(redis::cmd("SMEMBERS").arg(keys.approvals_of(intent))).await?;
+        let mut all: Vec<Approval> =
+            self.documents(ids.iter().map(|id| keys.approval(&ApprovalId::from_wire(id))).collect()).await?;
+        all.sort_by(|a, b| (a.opened_at, &a.id).cmp(&(b.opened_at, &b.id)));
+        Ok(all)
+    }
+    async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>> {
+        self.document_anywhere(|k| k.approval(id)).await
+    }
+    async fn list_approvals(&self, cursor: Option<&str>, limit: usize) -> Result<Page<Approval>> {
+        self.newest(cursor, limit, |k| k.approvals(), |k, id| k.approval(&ApprovalId::from_wire(id))).await
+    }
+    async fn events(&self, filter: &EventFilter, after: &BTreeMap<u16, u64>, limit: usize) -> Result<Vec<(Partition, Event)>> {
+        self.do_events(filter, after, limit).await
+    }
+    async fn last_events(&self, filter: &EventFilter, limit: usize) -> Result<Vec<(Partition, Event)>> {
+        self.do_last_events(filter, limit).await
+    }
+    async fn depths(&self) -> Result<Vec<QueueDepth>> {
+        self.do_depths().await
+    }
+    async fn backlog(&self, p: Partition, queue: Queue) -> Result<u64> {
+        let k = Keys(p);
+        let (ready, scheduled): (u64, u64) =
+            self.pipe(redis::pipe().llen(k.active(queue)).zcard(k.scheduled(queue))).await?;
+        Ok(ready + scheduled)
+    }
+    async fn jobs(&self, queue: Queue, state: JobState, limit: usize) -> Result<Vec<JobView>> {
+        self.do_jobs(queue, state, limit).await
+    }
+    async fn job(&self, id: &JobId) -> Result<Option<JobView>> {
+        self.do_job(id).await
+    }
+    async fn workers(&self) -> Result<Vec<WorkerView>> {
+        self.do_workers().await
+    }
+    async fn admin(&self, queue: Queue, what: &Admin, by: &By) -> Result<u64> {
+        self.do_admin(queue, what, by).await
+    }
+    async fn preflight(&self) -> Result<Preflight> {
+        self.do_preflight().await
+    }
+}

@@ -1,0 +1,65 @@
+//! How many jobs of each queue this process may hold at once. A queue has its own slots, so that a plane that hangs
+//! uses up nobody else's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+use trueup_model::Queue;
+
+#[derive(Debug)]
+pub(crate) struct Slots {
+    /// In the order in which queues are served.
+    queues: Vec<(Queue, usize, Arc<AtomicUsize>)>,
+    freed: Arc<Notify>,
+}
+
+/// One held slot.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    used: Arc<AtomicUsize>,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.used.fetch_sub(1, Ordering::AcqRel);
+        self.freed.notify_one();
+    }
+}
+
+impl Slots {
+    /// Queues with a capacity of 0 are not served.
+    pub(crate) fn new(capacities: &BTreeMap<Queue, usize>) -> Self {
+        let queues = Queue::all()
+            .into_iter()
+            .filter_map(|q| capacities.get(&q).filter(|n| **n > 0).map(|n| (q, *n, Arc::new(AtomicUsize::new(0)))))
+            .collect();
+        Self { queues, freed: Arc::new(Notify::new()) }
+    }
+
+    pub(crate) fn freed(&self) -> Arc<Notify> {
+        self.freed.clone()
+    }
+
+    /// Free slots of every served queue, in order.
+    pub(crate) fn free(&self) -> Vec<(Queue, usize)> {
+        self.queues.iter().map(|(q, cap, used)| (*q, cap.saturating_sub(used.load(Ordering::Acquire)))).collect()
+    }
+
+    /// Whether at least half of the slots of some queue are free, so that a lease is worth its round trip.
+    pub(crate) fn roomy(&self) -> bool {
+        self.queues.iter().any(|(_, cap, used)| used.load(Ordering::Acquire) * 2 <= *cap)
+    }
+
+    pub(crate) fn in_use(&self) -> usize {
+        self.queues.iter().map(|(_, _, used)| used.load(Ordering::Acquire)).sum()
+    }
+
+    pub(crate) fn take(&self, queue: Queue) -> Arc<Slot> {
+        let used = self.queues.iter().find(|(q, _, _)| *q == queue).map_or_else(Arc::default, |(_, _, used)| used.clone());
+        used.fetch_add(1, Ordering::AcqRel);
+        Arc::new(Slot { used, freed: self.freed.clone() })
+    }
+}

@@ -1,0 +1,123 @@
+//! A running fleet process.
+
+use std::sync::Arc;
+
+use apalis::layers::catch_panic::{CatchPanicLayer, PanicError};
+use apalis_core::error::WorkerError;
+use apalis_core::task::data::Data;
+use apalis_core::worker::builder::WorkerBuilder;
+use apalis_core::worker::ext::parallelize::ParallelizeExt;
+use tokio::task::JoinSet;
+use tower::timeout::TimeoutLayer;
+use trueup_engine::{EngineError, HubOptions, Leased, Started, Stop, Store};
+use trueup_model::SharedClock;
+use trueup_planes::Planes;
+use trueup_workflows::Chain;
+
+use crate::execute::{Executor, execute};
+use crate::finish::Finish;
+use crate::notify::Notifier;
+use crate::options::{Options, time_limit};
+use crate::ports::FleetPorts;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("this Redis is not safe to use:\n  - {}", .0.join("\n  - "))]
+    Unsafe(Vec<String>),
+    #[error("a worker ended by itself: {0}")]
+    Worker(String),
+}
+
+/// One process' share of the fleet, working until it is stopped.
+pub struct Fleet {
+    started: Started,
+    workers: JoinSet<Result<(), WorkerError>>,
+    options: Options,
+}
+
+impl Fleet {
+    /// Checks that the store is safe to use, then begins to work.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        planes: Planes,
+        notifier: Arc<dyn Notifier>,
+        chain: Chain,
+        clock: SharedClock,
+        options: Options,
+    ) -> Result<Self, FleetError> {
+        let preflight = store.preflight().await?;
+        if !preflight.refused.is_empty() {
+            return Err(FleetError::Unsafe(preflight.refused));
+        }
+        for warning in &preflight.warnings {
+            tracing::warn!(server = %preflight.server, "{warning}");
+        }
+        let hub = HubOptions { slots: options.by_queue(), ticks: true };
+        let mut started = trueup_engine::start(store.clone(), clock.clone(), hub);
+        let executor =
+            Arc::new(Executor { chain, ports: FleetPorts { store, planes, notifier }, clock: clock.clone() });
+        let finish = Finish { committer: started.committer.clone(), clock };
+        let mut workers = JoinSet::new();
+        for lane in std::mem::take(&mut started.lanes) {
+            let step = lane.step();
+            let worker = WorkerBuilder::new(format!("{}-{step}", started.identity.current()))
+                .backend(lane)
+                .parallelize(tokio::spawn)
+                .layer(finish.clone())
+                .layer(CatchPanicLayer::with_panic_handler(panicked as fn(&_) -> _))
+                .layer(TimeoutLayer::new(time_limit(step)))
+                .data(executor.clone())
+                .build(job);
+            workers.spawn(worker.run());
+        }
+        tracing::info!(incarnation = %started.identity.current(), planes = ?options.planes, "working");
+        Ok(Self { started, workers, options })
+    }
+
+    /// The switch that ends leasing.
+    pub fn stop_switch(&self) -> Stop {
+        self.started.stop.clone()
+    }
+
+    /// Works until the switch is thrown, then ends what has started and signs off.
+    pub async fn run(mut self) -> Result<(), FleetError> {
+        tokio::select! {
+            () = self.started.stop.stopping() => {}
+            Some(ended) = self.workers.join_next() => {
+                let what = match ended {
+                    Ok(Ok(())) => "no reason given".to_owned(),
+                    Ok(Err(e)) => e.to_string(),
+                    Err(e) => e.to_string(),
+                };
+                self.started.stop.stop();
+                self.started.leave(self.options.grace).await?;
+                return Err(FleetError::Worker(what));
+            }
+        }
+        tracing::info!("stopping: no new jobs; what has started may end");
+        let all = async { while self.workers.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.options.grace, all).await.is_err() {
+            tracing::warn!(grace = ?self.options.grace, "some jobs did not end in time; others will run them again");
+            self.workers.abort_all();
+        }
+        self.started.leave(self.options.grace).await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+#[expect(clippy::borrowed_box, reason = "apalis's signature")]
+fn panicked(payload: &Box<dyn std::any::Any + Send>) -> PanicError {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned());
+    PanicError(format!("panicked: {text}"))
+}
+
+async fn job(leased: Leased, executor: Data<Arc<Executor>>) -> Result<crate::execute::Ended, apalis_core::error::BoxDynError> {
+    execute(leased, Arc::clone(&executor)).await
+}

@@ -1,0 +1,82 @@
+//! The steps' ports, on the store and the planes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use trueup_engine::{EngineError, Patience, Store};
+use trueup_model::job::Check;
+use trueup_model::{
+    Action, Approval, EffectKey, Fault, Finding, IntentKey, IntentRecord, Observed, Partition, PlaneKind, Queue, Receipt,
+    Target, Time,
+};
+use trueup_planes::{Plane, Planes};
+use trueup_workflows::{Notice, Ports};
+
+use crate::notify::Notifier;
+
+pub(crate) struct FleetPorts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) planes: Planes,
+    pub(crate) notifier: Arc<dyn Notifier>,
+}
+
+/// Reads state for as long as it takes: Redis away is no fault of the job (E12).
+macro_rules! insist {
+    ($what:literal, $call:expr) => {{
+        let mut patience = Patience::default();
+        loop {
+            match $call.await {
+                Ok(answer) => {
+                    patience.over($what);
+                    break Ok(answer);
+                }
+                Err(e @ EngineError::Unavailable(_)) => patience.after($what, &e).await,
+                Err(EngineError::Refused(what)) => break Err(Fault::Bug { what }),
+            }
+        }
+    }};
+}
+
+impl FleetPorts {
+    fn plane(&self, tenant: &str, plane: PlaneKind) -> Result<Arc<dyn Plane>, Fault> {
+        self.planes.get(tenant, plane).ok_or_else(|| {
+            Fault::permanent(format!(
+                "no connection to plane '{plane}' for tenant '{tenant}': add one to 'connections' in the workers' configuration"
+            ))
+        })
+    }
+}
+
+#[async_trait]
+impl Ports for FleetPorts {
+    async fn due(&self, p: Partition, now: Time, limit: usize) -> Result<(Vec<IntentKey>, Option<Time>), Fault> {
+        insist!("due", self.store.due(p, now, limit))
+    }
+    async fn intents(&self, keys: &[IntentKey]) -> Result<Vec<Option<IntentRecord>>, Fault> {
+        insist!("intents", self.store.intents(keys))
+    }
+    async fn findings(&self, intent: &IntentKey) -> Result<Vec<Finding>, Fault> {
+        insist!("findings", self.store.findings(intent))
+    }
+    async fn approvals(&self, intent: &IntentKey) -> Result<Vec<Approval>, Fault> {
+        insist!("approvals", self.store.approvals(intent))
+    }
+    async fn backlog(&self, p: Partition, queue: Queue) -> Result<u64, Fault> {
+        insist!("backlog", self.store.backlog(p, queue))
+    }
+
+    async fn observe(&self, tenant: &str, plane: PlaneKind, checks: &[Check]) -> Vec<Result<Observed, Fault>> {
+        match self.plane(tenant, plane) {
+            Ok(plane) => plane.observe(checks).await,
+            Err(fault) => vec![Err(fault); checks.len()],
+        }
+    }
+
+    async fn act(&self, tenant: &str, target: &Target, action: &Action, key: &EffectKey) -> Result<Receipt, Fault> {
+        self.plane(tenant, target.plane())?.apply(target, action, key).await
+    }
+
+    async fn notify(&self, notice: &Notice, key: &EffectKey) -> Result<(), Fault> {
+        self.notifier.notify(notice, key).await
+    }
+}

@@ -1,0 +1,78 @@
+//! Writes events of one job, in the shape of seed 000.
+
+use serde_json::{Map, Value};
+use trueup_model::{
+    CorrelationId, Event, EventId, EventKind, IntentKey, event::LOOP, job::Cx, run::ActiveRun,
+};
+
+/// Version of the event's shape.
+const SCHEMA: u8 = 1;
+
+/// Events of one job about one intent. Ids are derived from the job and the position, so a job that runs twice writes
+/// the same events.
+#[derive(Debug)]
+pub(crate) struct Events<'a> {
+    cx: &'a Cx,
+    intent: &'a IntentKey,
+    correlation_id: CorrelationId,
+    list: Vec<Event>,
+}
+
+impl<'a> Events<'a> {
+    pub(crate) fn of(cx: &'a Cx, intent: &'a IntentKey, run: &ActiveRun) -> Self {
+        Self { cx, intent, correlation_id: run.correlation_id.clone(), list: Vec::new() }
+    }
+
+    pub(crate) fn correlation_id(&self) -> &CorrelationId {
+        &self.correlation_id
+    }
+
+    /// Appends an event; the intent's id is added to its data.
+    pub(crate) fn push(&mut self, kind: EventKind, data: Value) {
+        let id = EventId::derive(&[self.cx.job.as_str(), &self.list.len().to_string()]);
+        self.list.push(event(self.cx, id, kind, self.intent, self.correlation_id.clone(), data));
+    }
+
+    pub(crate) fn done(self) -> Vec<Event> {
+        self.list
+    }
+}
+
+/// A run that reached its deadline. Named by the run: the job that notices it may be a tick, whose id never changes.
+pub(crate) fn run_abandoned(cx: &Cx, intent: &IntentKey, run: &ActiveRun) -> Event {
+    let id = EventId::derive(&[run.id.as_str(), "abandoned"]);
+    let data = serde_json::json!({
+        "run": run.id, "trigger": run.trigger, "started_at": run.started_at,
+        "because": "it did not end before its deadline; a new run begins",
+    });
+    event(cx, id, EventKind::RunAbandoned, intent, run.correlation_id.clone(), data)
+}
+
+fn event(
+    cx: &Cx,
+    event_id: EventId,
+    event_type: EventKind,
+    intent: &IntentKey,
+    correlation_id: CorrelationId,
+    data: Value,
+) -> Event {
+    let mut event_data = Map::new();
+    event_data.insert("deployment_intent_id".into(), Value::String(intent.id.clone()));
+    if let Value::Object(more) = data {
+        event_data.extend(more);
+    }
+    Event {
+        event_id,
+        seq: 0,
+        schema: SCHEMA,
+        event_type,
+        tenant: intent.tenant.clone(),
+        intent: intent.id.clone(),
+        correlation_id,
+        causation_id: Some(cx.job.clone()),
+        trace_id: cx.trace.trace_id().map(str::to_owned),
+        actor: LOOP.to_owned(),
+        created_at: cx.now,
+        event_data: Value::Object(event_data),
+    }
+}

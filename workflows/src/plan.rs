@@ -1,0 +1,112 @@
+//! From drifts to a plan: which actions mend them, in which order. Nothing is done here.
+
+use std::collections::BTreeSet;
+
+use trueup_model::{
+    Action, Delta, Drift, DriftKind, Intent, Plan, Target,
+    intent::{Assignment, Scope},
+    plan::Planned,
+    target::IntuneTarget,
+};
+
+use crate::compare::{install_text, parse_scope, scope, version::REPLACES};
+
+/// The plan for these drifts of one intent, out of `all` that it has. Empty where nothing that Trueup can do mends them.
+pub fn plan(intent: &Intent, generation: u64, drifts: &[&Drift], all: &[Drift]) -> Plan {
+    let contested = all.iter().any(|d| d.kind == DriftKind::ScopeMismatch);
+    let mut actions: Vec<Planned> = Vec::new();
+    for drift in drifts {
+        for planned in remedies(intent, drift, contested) {
+            add(&mut actions, planned);
+        }
+    }
+    let digests: Vec<_> = drifts.iter().map(|d| &d.digest).collect();
+    Plan::new(generation, &digests, actions)
+}
+
+/// Two assignments of one application are one action.
+fn add(actions: &mut Vec<Planned>, new: Planned) {
+    if let Action::Assign { app, include, exclude, remove, .. } = &new.action {
+        for known in actions.iter_mut() {
+            if let Action::Assign { app: same, include: i, exclude: e, remove: r, .. } = &mut known.action
+                && same == app
+            {
+                i.extend(include.iter().cloned());
+                e.extend(exclude.iter().cloned());
+                r.extend(remove.iter().cloned());
+                return;
+            }
+        }
+    }
+    if !actions.iter().any(|known| known.action == new.action) {
+        actions.push(new);
+    }
+}
+
+/// The actions for one drift, in order: what is missing is given before what is old is taken away.
+fn remedies(intent: &Intent, drift: &Drift, contested: bool) -> Vec<Planned> {
+    let kind = drift.kind;
+    match (&intent.target, kind, &intent.desired.assignment) {
+        (Target::Intune(_), DriftKind::ComplianceDrift, _) if drift.devices.is_empty() => Vec::new(),
+        (Target::Intune(_), DriftKind::ComplianceDrift, _) => {
+            let summary = format!("sync {} devices that do not comply", drift.devices.len());
+            vec![Planned { action: Action::Comply { devices: drift.devices.clone() }, kind, summary }]
+        }
+        (Target::Intune(t), _, Some(meant)) => {
+            let mut meant = meant.clone();
+            if kind == DriftKind::VersionMismatch && contested {
+                // Who gets the application is for the scope mismatch, and its policy, to decide: just move what moves.
+                meant.include.retain(|s| drift.delta.iter().any(|d| carried(d) == Some(s.clone())));
+                meant.exclude.clear();
+            }
+            if meant.include.is_empty() {
+                return Vec::new();
+            }
+            let mut actions = vec![assign(t, &meant, drift)];
+            actions.extend(unassign(t, &meant, drift));
+            actions
+        }
+        (Target::Ansible(t), DriftKind::ComplianceDrift, _) => {
+            let summary = format!("run playbook {}", t.playbook);
+            vec![Planned { action: Action::Comply { devices: Vec::new() }, kind, summary }]
+        }
+        (Target::Intune(_), _, None) | (Target::Ansible(_), _, _) => Vec::new(),
+    }
+}
+
+/// The scope that an older application still reaches, if that is what the delta says.
+fn carried(delta: &Delta) -> Option<Scope> {
+    delta.path.strip_prefix(REPLACES).and_then(|_| parse_scope(&delta.observed))
+}
+
+fn assign(target: &IntuneTarget, meant: &Assignment, drift: &Drift) -> Planned {
+    let extra = drift.delta.iter().filter(|d| d.path == scope::EXTRA || d.path == scope::EXTRA_EXCLUSION);
+    let named = |s: &Scope| meant.include.contains(s) || meant.exclude.contains(s);
+    let remove: BTreeSet<Scope> =
+        extra.filter_map(|d| parse_scope(&d.observed)).filter(|s| !named(s)).collect();
+    let (name, install, scopes) = (&target.app_name, install_text(meant.install), meant.include.len());
+    let mut summary = format!("assign {name} ({}) as {install} to {scopes} scopes", target.app_id);
+    if !remove.is_empty() {
+        summary.push_str(&format!(", take it away from {} others", remove.len()));
+    }
+    let action = Action::Assign {
+        app: target.app_id.clone(),
+        install: meant.install,
+        include: meant.include.clone(),
+        exclude: meant.exclude.clone(),
+        remove,
+    };
+    Planned { action, kind: drift.kind, summary }
+}
+
+/// One action for each older application that still has an assignment.
+fn unassign(target: &IntuneTarget, meant: &Assignment, drift: &Drift) -> Vec<Planned> {
+    let carries = |app: &&String| drift.delta.iter().any(|d| d.path.strip_prefix(REPLACES) == Some(app));
+    let older = target.replaces.iter().filter(carries);
+    let planned = older.map(|app| Planned {
+        action: Action::Unassign { app: app.clone(), remove: meant.include.clone() },
+        kind: drift.kind,
+        summary: format!("take the older application {app} away from {} scopes", meant.include.len()),
+    });
+    planned.collect()
+}
