@@ -19,8 +19,8 @@ enum Op {
     /// Applies an intent, with a desired group and a mode.
     Apply(usize, u8, &'static str),
     Request(usize),
-    /// Executes up to this many ready jobs.
-    Work(u8),
+    /// Executes a ready job each, of any queue: workers are many, and none waits for another.
+    Work(Vec<prop::sample::Index>),
     /// Minutes.
     Pass(i64),
     /// Somebody changes what is assigned.
@@ -40,7 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (0..INTENTS, 0_u8..3, mode).prop_map(|(i, g, m)| Op::Apply(i, g, m)),
         2 => (0..INTENTS).prop_map(Op::Request),
-        8 => (1_u8..12).prop_map(Op::Work),
+        8 => prop::collection::vec(any::<prop::sample::Index>(), 1..12).prop_map(Op::Work),
         4 => (0_i64..90).prop_map(Op::Pass),
         2 => prop::option::of(0_u8..3).prop_map(Op::Meddle),
         1 => any::<bool>().prop_map(Op::Stick),
@@ -73,8 +73,12 @@ async fn perform(world: &World, n: usize, op: Op, asked: &mut BTreeMap<IntentKey
             }
         }
         Op::Work(jobs) => {
-            for _ in 0..jobs {
-                world.work_one().await;
+            for which in jobs {
+                let ready = world.store.lock().unwrap().all_ready(now);
+                if !ready.is_empty() {
+                    let (id, queue, job) = &ready[which.index(ready.len())];
+                    world.work(id, *queue, job).await;
+                }
             }
         }
         Op::Pass(minutes) => world.clock.advance(Duration::minutes(minutes)),
@@ -150,7 +154,7 @@ async fn story(ops: Vec<Op>) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn one_run_per_intent_and_no_trigger_is_dropped(ops in prop::collection::vec(op(), 1..60)) {

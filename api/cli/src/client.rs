@@ -156,6 +156,13 @@ fn of_problem(problem: Problem) -> Failure {
         _ => Exit::Failed,
     };
     let mut failure = Failure::new(exit, format!("{}: {}", problem.title, problem.detail));
+    if !problem.instance.is_empty() {
+        failure.places.push(problem.instance.into());
+    }
+    if exit == Exit::Unreachable {
+        failure.advice =
+            Some("ask again in a moment; `trueup doctor` says what is wrong if it stays so".into());
+    }
     // One flaw is in the detail already.
     if problem.errors.len() > 1 {
         failure.places =

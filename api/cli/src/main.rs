@@ -11,10 +11,13 @@ mod args;
 mod client;
 mod commands;
 mod context;
+mod demo;
+mod dev;
 mod failure;
 mod manifests;
 mod open;
 mod table;
+mod telemetry;
 mod text;
 mod views;
 

@@ -70,7 +70,7 @@ pub(crate) fn relative(at: Time, now: Time) -> String {
     let ms = (now - at).num_milliseconds();
     match ms {
         -999..=999 => "now".into(),
-        0.. => format!("{} ago", span(ms.unsigned_abs())),
+        1_000.. => format!("{} ago", span(ms.unsigned_abs())),
         _ => format!("in {}", span(ms.unsigned_abs())),
     }
 }

@@ -1,4 +1,5 @@
 //! What the commands do, and how they end when it goes wrong.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod common;
 

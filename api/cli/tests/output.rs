@@ -1,4 +1,5 @@
 //! What people see: help and tables, as snapshots.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod common;
 
@@ -56,7 +57,8 @@ fn doctor_finds_what_is_wrong() {
     let ran = world.run(&["doctor"]).ends(5);
     // Without the port, and without the column widths that depend on its length.
     let shown = ran.out.replace(&world.url, "http://127.0.0.1:PORT");
-    let shown: Vec<String> = shown.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let shown: Vec<String> =
+        shown.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     insta::assert_snapshot!("doctor", shown.join("\n"));
     let told = world.run(&["doctor", "--output", "json"]).ends(5).json();
     assert_eq!(told["well"], false);

@@ -99,7 +99,8 @@ impl Problem {
                 "no-such-route",
                 "No such route",
                 format!(
-                    "'{}' is not part of this API; the routes are in the README, under \"API\"",
+                    "'{}' is not part of this API; below /v1 it has intents, findings, approvals, events, queues, jobs, workers, \
+                     summary and health",
                     path.escape_default()
                 ),
             ),

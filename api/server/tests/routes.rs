@@ -1,4 +1,5 @@
 //! What the routes answer over a small fleet.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod common;
 

@@ -83,7 +83,7 @@ pub struct Redis {
     options: Options,
     address: Address,
     /// Held for as long as the directory is ours.
-    _lock: File,
+    lock: File,
     /// Where the socket is if `dir` is too long for one.
     _short: Option<TempDir>,
     /// `dir` itself, if it is a temporary one. Last, so that it goes after the server.
@@ -123,7 +123,7 @@ impl Redis {
             dir.canonicalize().map_err(io_error("cannot resolve the directory of the private Redis", dir))?;
         let lock = lock(&dir)?;
         let (address, short) = Address::choose(&dir, options.listen)?;
-        Ok(Self { child: None, program, dir, options, address, _lock: lock, _short: short, _temporary: None })
+        Ok(Self { child: None, program, dir, options, address, lock, _short: short, _temporary: None })
     }
 
     async fn refuse_foreign(&self) -> Result<(), EmbeddedError> {
@@ -238,6 +238,9 @@ impl Drop for Redis {
             self.crash();
             let _ = fs::remove_file(self.dir.join(PID));
         }
+        // Not left to the closing of the file: a process that another thread is just forking holds a copy of it until it
+        // executes its program, and the next start would be refused.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -70,6 +70,8 @@ pub struct TelemetryConfig {
     pub format: Format,
     /// `service.name` in traces, unless the environment says otherwise.
     pub service_name: String,
+    /// What is logged if `RUST_LOG` does not say otherwise.
+    pub level: Level,
     /// `service.instance.id`: what tells this process from others of its kind.
     pub instance: String,
 }
@@ -122,7 +124,7 @@ pub fn init(config: &TelemetryConfig) -> Result<Guard, AlreadySet> {
         None => (None, None),
     };
     let provider = exporter.map(|e| builder(config).with_batch_exporter(e).build());
-    let (filter, bad_filter) = env_filter(std::env::var("RUST_LOG").ok().as_deref());
+    let (filter, bad_filter) = env_filter(std::env::var("RUST_LOG").ok().as_deref(), config.level);
     let traces = provider.as_ref().map(layer);
     Registry::default()
         .with(traces)
@@ -187,8 +189,8 @@ where
 }
 
 /// `RUST_LOG`'s filter, or the default with what is wrong with it.
-fn env_filter(rust_log: Option<&str>) -> (EnvFilter, Option<String>) {
-    let default = || EnvFilter::new("info");
+fn env_filter(rust_log: Option<&str>, level: Level) -> (EnvFilter, Option<String>) {
+    let default = || EnvFilter::new(level.as_str());
     match rust_log.map(str::trim).filter(|s| !s.is_empty()).map(EnvFilter::try_new) {
         None => (default(), None),
         Some(Ok(filter)) => (filter, None),

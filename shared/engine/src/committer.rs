@@ -93,7 +93,8 @@ async fn run(store: Arc<dyn Store>, mut rx: mpsc::UnboundedReceiver<Submission>)
 }
 
 async fn send(store: &dyn Store, batch: Vec<Submission>) {
-    let mut groups: HashMap<(Partition, Incarnation), (Vec<Ended>, Vec<oneshot::Sender<Committed>>)> = HashMap::new();
+    type Group = (Vec<Ended>, Vec<oneshot::Sender<Committed>>);
+    let mut groups: HashMap<(Partition, Incarnation), Group> = HashMap::new();
     for s in batch {
         let (ended, answers) = groups.entry(s.to).or_default();
         ended.push(s.ended);

@@ -52,6 +52,14 @@ impl Keys {
         format!("{}:{who}", self.inflight(q))
     }
 
+    /// Where the partition's tick waits for its time. No later than the first due intent, whoever changes that.
+    pub fn ticks(self) -> String {
+        self.key("sweep:scheduled")
+    }
+    /// Keeps the earliest time at which the tick is wanted while it is at work.
+    pub fn nudge(self) -> String {
+        self.key("nudge")
+    }
     pub fn workers(self) -> String {
         self.key("workers")
     }

@@ -105,6 +105,7 @@ pub(crate) async fn a_burst_of_due_jobs_is_drained_in_bounded_steps(fresh: &dyn 
             break;
         }
         assert!(!leases.jobs.is_empty(), "told to ask again and given nothing");
+        assert!(drained.len() <= 512, "jobs were leased twice");
     }
     drained.sort();
     drained.dedup();

@@ -171,6 +171,7 @@ suite! {$
             e9_a_write_that_ends_no_run_keeps_the_trigger
             e9_a_new_manifest_during_a_run_is_a_trigger
             e9_a_trigger_on_a_missing_intent_is_ignored
+            e9_a_trigger_in_the_commit_that_begins_a_run_is_kept
             e9_only_one_of_two_sweeps_begins_a_run
             a_write_sets_when_the_intent_is_due
         }

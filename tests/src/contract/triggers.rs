@@ -84,6 +84,22 @@ pub(crate) async fn e9_a_trigger_on_a_missing_intent_is_ignored(fresh: &dyn Fres
     assert!(store.list_intents(None, 9).await.unwrap().items.is_empty());
 }
 
+pub(crate) async fn e9_a_trigger_in_the_commit_that_begins_a_run_is_kept(fresh: &dyn Fresh) {
+    let store = fresh.store(1).await;
+    for (n, name) in ["before", "after"].into_iter().enumerate() {
+        applied(&*store, &intent(name)).await;
+        let mut both = vec![write(name, 0, running(name, 1), None, false)];
+        // Wherever it stands in the list: nobody can say that the run will see what the trigger was about.
+        both.insert(n, dirty(name));
+        carried_out(&*store, P, name, writes(both)).await;
+        assert!(due(&*store, t(1_000_000)).await.is_empty(), "{name}: a run holds it");
+        let end = writes(vec![write(name, 1, idle(1), Some(t(3600)), true)]);
+        carried_out(&*store, P, &format!("end {name}"), end).await;
+        assert_eq!(due(&*store, t(0)).await, [key(name)], "{name}");
+        store.delete(&[key(name)], &by("tester")).await.unwrap();
+    }
+}
+
 pub(crate) async fn e9_only_one_of_two_sweeps_begins_a_run(fresh: &dyn Fresh) {
     let store = fresh.store(1).await;
     applied(&*store, &intent("i")).await;

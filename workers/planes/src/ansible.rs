@@ -93,7 +93,11 @@ pub struct Ansible {
 }
 
 impl Ansible {
-    pub fn new(config: &AnsibleConfig, clock: SharedClock, secrets: &dyn Secrets) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: &AnsibleConfig,
+        clock: SharedClock,
+        secrets: &dyn Secrets,
+    ) -> Result<Self, ConfigError> {
         let mut config = config.clone();
         let absolute = |field: &str, path: &Path| {
             std::path::absolute(path).map_err(|e| ConfigError::Invalid(format!("{field}: {e}")))
@@ -106,7 +110,8 @@ impl Ansible {
         let sources = config.redact_env.iter().cloned().map(SecretRef::Env);
         let sources = sources.chain(config.redact_files.iter().cloned().map(SecretRef::File));
         let needles: Vec<_> = sources.map(|from| secrets.read(&from)).collect::<Result<_, _>>()?;
-        let cannot = |e: std::io::Error| ConfigError::Invalid(format!("cannot write the callback plugin: {e}"));
+        let cannot =
+            |e: std::io::Error| ConfigError::Invalid(format!("cannot write the callback plugin: {e}"));
         let plugins = tempfile::Builder::new().prefix("trueup-ansible-").tempdir().map_err(cannot)?;
         std::fs::write(plugins.path().join(format!("{CALLBACK_NAME}.py")), CALLBACK).map_err(cannot)?;
         let slots = config.parallel.max(1);
@@ -136,7 +141,11 @@ impl Ansible {
                 // Ansible refuses to run without a UTF-8 locale.
                 set("LC_ALL", "C.UTF-8"),
             ],
-            env_allowed: INHERITED.iter().map(ToString::to_string).chain(self.config.env.iter().cloned()).collect(),
+            env_allowed: INHERITED
+                .iter()
+                .map(ToString::to_string)
+                .chain(self.config.env.iter().cloned())
+                .collect(),
             timeout: Duration::from_secs(u64::from(self.config.timeout_seconds.max(1))),
             max_output: MAX_OUTPUT,
             redaction: self.redaction.clone(),
@@ -151,7 +160,10 @@ impl Ansible {
         args.extend(["-i".into(), self.below("inventory", &target.inventory)?.into()]);
         if let Some(limit) = &target.limit {
             if limit.is_empty() || limit.starts_with(['-', '@']) {
-                return Err(Fault::permanent(format!("target.limit: '{}' is no host pattern", limit.escape_default())));
+                return Err(Fault::permanent(format!(
+                    "target.limit: '{}' is no host pattern",
+                    limit.escape_default()
+                )));
             }
             args.extend(["--limit".into(), limit.into()]);
         }
@@ -167,14 +179,21 @@ impl Ansible {
     fn below(&self, field: &str, path: &str) -> Result<PathBuf, Fault> {
         let wrong = |why: &str| {
             let project = self.config.project.display();
-            Fault::permanent(format!("target.{field}: '{}' {why} (project folder: {project})", path.escape_default()))
+            Fault::permanent(format!(
+                "target.{field}: '{}' {why} (project folder: {project})",
+                path.escape_default()
+            ))
         };
-        let plain = Path::new(path).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+        let plain =
+            Path::new(path).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
         if path.is_empty() || !plain {
             return Err(wrong("is not a path below the project folder"));
         }
         let project = self.config.project.canonicalize().map_err(|e| {
-            Fault::permanent(format!("project folder {}: {e}; correct `project`", self.config.project.display()))
+            Fault::permanent(format!(
+                "project folder {}: {e}; correct `project`",
+                self.config.project.display()
+            ))
         })?;
         let full = project.join(path).canonicalize().map_err(|_| wrong("does not exist"))?;
         if full.starts_with(&project) { Ok(full) } else { Err(wrong("leads out of the project folder")) }
@@ -185,9 +204,15 @@ impl Ansible {
         // A real run takes all slots: a check beside it would see half of its work.
         let slots = if check { 1 } else { self.slots };
         let _slot = self.runs.acquire_many(slots).await.map_err(|e| Fault::bug(e.to_string()))?;
-        let span = tracing::info_span!("ansible-playbook", check, playbook = target.playbook, exit_code = tracing::field::Empty);
+        let span = tracing::info_span!(
+            "ansible-playbook",
+            check,
+            playbook = target.playbook,
+            exit_code = tracing::field::Empty
+        );
         let program = self.program(args);
-        let finished = tracing::Instrument::instrument(cli::run(&program), span.clone()).await.map_err(broken)?;
+        let finished =
+            tracing::Instrument::instrument(cli::run(&program), span.clone()).await.map_err(broken)?;
         span.record("exit_code", finished.code);
         read(&finished)
     }
@@ -205,9 +230,9 @@ fn broken(error: CliError) -> Fault {
         CliError::Missing(name) => Fault::permanent(format!(
             "there is no program '{name}': install ansible-core or set `ansible_playbook` of the connection"
         )),
-        CliError::TimedOut { .. } => {
-            Fault::transient(format!("{error}; raise `timeout_seconds` of the connection if the playbook needs longer"))
-        }
+        CliError::TimedOut { .. } => Fault::transient(format!(
+            "{error}; raise `timeout_seconds` of the connection if the playbook needs longer"
+        )),
         CliError::Spawn { .. } => {
             Fault::permanent(format!("{error}; check `ansible_playbook` and `project` of the connection"))
         }
@@ -250,7 +275,8 @@ impl Plane for Ansible {
         wanted.sort();
         wanted.dedup();
         let looks: Vec<_> = wanted.iter().map(|target| Box::pin(self.look(target))).collect();
-        let seen: BTreeMap<_, _> = wanted.iter().copied().zip(futures::future::join_all(looks).await).collect();
+        let seen: BTreeMap<_, _> =
+            wanted.iter().copied().zip(futures::future::join_all(looks).await).collect();
         let answer = |check: &Check| match ansible(&check.target).and_then(|t| seen.get(t)) {
             Some(answer) => answer.clone(),
             None => Err(Fault::bug(format!("a target of {} was sent to ansible", check.target.plane()))),
@@ -268,15 +294,22 @@ impl Plane for Ansible {
             return Err(report.lost());
         }
         if of == 0 {
-            return report.observed(self.clock.now()).map(|_| Receipt { note: String::new(), changed: false });
+            return report
+                .observed(self.clock.now())
+                .map(|_| Receipt { note: String::new(), changed: false });
         }
-        Ok(Receipt { note: format!("{} changed {changed} of {of} hosts", target.playbook), changed: changed > 0 })
+        Ok(Receipt {
+            note: format!("{} changed {changed} of {of} hosts", target.playbook),
+            changed: changed > 0,
+        })
     }
 
     async fn probe(&self) -> Result<String, Fault> {
         if !self.config.project.is_dir() {
             let project = self.config.project.display();
-            return Err(Fault::permanent(format!("project folder {project} does not exist; correct `project`")));
+            return Err(Fault::permanent(format!(
+                "project folder {project} does not exist; correct `project`"
+            )));
         }
         let finished = cli::run(&self.program(vec!["--version".into()])).await.map_err(broken)?;
         let version = one_line(finished.stdout.text.lines().next().unwrap_or_default(), 100);
@@ -284,7 +317,10 @@ impl Plane for Ansible {
             return Ok(version);
         }
         let said = first_error(&finished.stderr.text);
-        Err(Fault::permanent(format!("'{}' is not Ansible's: {said}", self.config.ansible_playbook.display())))
+        Err(Fault::permanent(format!(
+            "'{}' is not Ansible's: {said}",
+            self.config.ansible_playbook.display()
+        )))
     }
 }
 

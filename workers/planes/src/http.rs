@@ -90,7 +90,8 @@ impl Http {
         if plain {
             builder = builder.tls_certs_only([]).no_proxy();
         }
-        let client = builder.build().map_err(|e| ConfigError::Invalid(format!("HTTP client: {}", causes(&e))))?;
+        let client =
+            builder.build().map_err(|e| ConfigError::Invalid(format!("HTTP client: {}", causes(&e))))?;
         Ok(Self { client, clock, limits: Limits::new(quota), pause: Mutex::default() })
     }
 
@@ -159,7 +160,12 @@ impl Http {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), body, wait: None })
+        Ok(Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body,
+            wait: None,
+        })
     }
 
     /// An answer that is not a success, as a fault.
@@ -176,21 +182,22 @@ impl Http {
         let mut pause = self.pause();
         let running = pause.until.is_some_and(|t| t > now);
         if answer.asks_to_wait() {
-            let until = match answer.retry_after(now) {
-                Some(RetryAfter(until)) => until,
-                None => {
+            let told = answer.retry_after(now).map(|RetryAfter(until)| until);
+            let until = match (told, pause.until) {
+                (Some(until), _) => until,
+                // Answers to calls that were under way together count as one request to wait.
+                (None, Some(until)) if running => until,
+                (None, _) => {
                     let doubled = DEFAULT_WAIT_S.saturating_mul(1 << pause.consecutive.min(8));
                     now + Span::seconds(doubled.min(LONGEST_DEFAULT_WAIT_S))
                 }
             };
-            // Answers to calls that were under way together count as one request to wait.
-            if running {
-                pause.until = pause.until.max(Some(until));
-            } else {
+            if !running {
                 pause.consecutive += 1;
-                pause.until = Some(until);
+                pause.until = None;
                 tracing::info!(call = call.name(), %until, "the server asked to wait");
             }
+            pause.until = pause.until.max(Some(until));
             return Some(until);
         }
         if answer.status < 500 && !running {
@@ -235,15 +242,22 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 /// A URL of the configuration: https, or plain http to this very host.
 pub(crate) fn base_url(field: &str, text: &str) -> Result<Url, ConfigError> {
-    let wrong = |why: &str| ConfigError::Invalid(format!("{field}: '{}' {why}", crate::redact::one_line(text, 200)));
+    let wrong =
+        |why: &str| ConfigError::Invalid(format!("{field}: '{}' {why}", crate::redact::one_line(text, 200)));
     let url = Url::parse(text.trim_end_matches('/')).map_err(|e| wrong(&format!("is not a URL: {e}")))?;
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
         return Err(wrong("must be only scheme, host and path"));
     }
     match (url.scheme(), url.host_str()) {
         ("https", Some(_)) => Ok(url),
         ("http", Some("127.0.0.1" | "localhost" | "[::1]")) => Ok(url),
-        ("http", _) => Err(wrong("would send credentials unencrypted: use https (plain http only to this host)")),
+        ("http", _) => {
+            Err(wrong("would send credentials unencrypted: use https (plain http only to this host)"))
+        }
         _ => Err(wrong("must begin with https://")),
     }
 }

@@ -88,7 +88,11 @@ pub struct Intune {
 }
 
 impl Intune {
-    pub fn new(config: &IntuneConfig, clock: SharedClock, secrets: &dyn Secrets) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: &IntuneConfig,
+        clock: SharedClock,
+        secrets: &dyn Secrets,
+    ) -> Result<Self, ConfigError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
         if config.directory_tenant.is_empty() || !config.directory_tenant.bytes().all(plain) {
             let why = "directory_tenant: must be the directory's GUID or one of its domains";
@@ -97,7 +101,8 @@ impl Intune {
         let base = base_url("graph_url", &config.graph_url)?;
         let login = base_url("login_url", &config.login_url)?;
         let field = "client_secret";
-        let source = SecretRef::one_of(field, config.client_secret_file.as_ref(), config.client_secret_env.as_ref())?;
+        let source =
+            SecretRef::one_of(field, config.client_secret_file.as_ref(), config.client_secret_env.as_ref())?;
         let secret = secrets.read(&source)?;
         let token_url =
             format!("{}/{}/oauth2/v2.0/token", login.as_str().trim_end_matches('/'), config.directory_tenant);
@@ -117,16 +122,21 @@ impl Intune {
     async fn assign(&self, app: &str, wanted: &Wanted<'_>, key: &EffectKey) -> Result<Receipt, Fault> {
         let _one = self.writing.lock().await;
         let current: Vec<Value> = self.graph.list(&request::assignments_of(app)).await?;
-        let set = merge(&current, wanted).map_err(|why| Fault::permanent(format!("mobileApp {app}: {why}")))?;
+        let set =
+            merge(&current, wanted).map_err(|why| Fault::permanent(format!("mobileApp {app}: {why}")))?;
         let Some(set) = set else {
-            return Ok(Receipt { note: format!("the assignments of {app} are as wanted already"), changed: false });
+            return Ok(Receipt {
+                note: format!("the assignments of {app} are as wanted already"),
+                changed: false,
+            });
         };
         let (before, after) = (current.len(), set.len());
         let sent = self.graph.send(&request::assign(app, set), Some(key)).await;
         // Also after a failure: it may have arrived.
         self.reads.assignments.forget(&app.to_ascii_lowercase());
         let status = sent?;
-        let note = format!("{status} from POST mobileApps/{app}/assign: {before} assignments before, {after} now");
+        let note =
+            format!("{status} from POST mobileApps/{app}/assign: {before} assignments before, {after} now");
         Ok(Receipt { note, changed: true })
     }
 
@@ -136,7 +146,10 @@ impl Intune {
             return Ok(Receipt { note: "no devices named, none asked to check in".into(), changed: false });
         }
         if devices.len() > MAX_DEVICES {
-            return Err(Fault::permanent(format!("{} devices in one action, at most {MAX_DEVICES}", devices.len())));
+            return Err(Fault::permanent(format!(
+                "{} devices in one action, at most {MAX_DEVICES}",
+                devices.len()
+            )));
         }
         let items: Vec<_> = devices.iter().map(|d| request::sync_device(d)).collect();
         let (mut asked, mut gone, mut refused) = (0, 0, None::<Fault>);
@@ -145,7 +158,9 @@ impl Intune {
                 Ok(_) => asked += 1,
                 Err(ItemFault::Absent(_)) => gone += 1,
                 // To wait, or to try again, concerns the whole action: it is repeated.
-                Err(ItemFault::Other(fault @ (Fault::Throttled { .. } | Fault::Transient { .. }))) => return Err(fault),
+                Err(ItemFault::Other(fault @ (Fault::Throttled { .. } | Fault::Transient { .. }))) => {
+                    return Err(fault);
+                }
                 Err(ItemFault::Other(fault)) => refused = Some(fault),
             }
         }
@@ -167,7 +182,10 @@ fn belongs(target: &IntuneTarget, app: &str) -> Result<(), Fault> {
     if is_guid(app) && known.any(|id| id.eq_ignore_ascii_case(app)) {
         return Ok(());
     }
-    Err(Fault::bug(format!("the action names mobileApp '{}', which is not the target's", app.escape_default())))
+    Err(Fault::bug(format!(
+        "the action names mobileApp '{}', which is not the target's",
+        app.escape_default()
+    )))
 }
 
 #[async_trait]

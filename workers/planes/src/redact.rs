@@ -60,7 +60,9 @@ pub fn one_line(text: &str, max: usize) -> String {
             gap = !out.is_empty();
             continue;
         }
-        if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') {
+        if c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        {
             continue;
         }
         let width = 1 + usize::from(gap);
@@ -97,8 +99,13 @@ mod tests {
 
     #[test]
     fn secrets_are_replaced_also_in_json() {
-        let r = Redaction::new(["pa\"ss\nword".into(), "pass".into(), "ab".into()].map(|s: String| Secret::new(s)));
-        assert_eq!(r.apply(r#"{"x":"pa\"ss\nword","y":"ab pass"}"#), r#"{"x":"[redacted]","y":"ab [redacted]"}"#);
+        let r = Redaction::new(
+            ["pa\"ss\nword".into(), "pass".into(), "ab".into()].map(|s: String| Secret::new(s)),
+        );
+        assert_eq!(
+            r.apply(r#"{"x":"pa\"ss\nword","y":"ab pass"}"#),
+            r#"{"x":"[redacted]","y":"ab [redacted]"}"#
+        );
         assert_eq!(r.apply("pa\"ss\nword"), "[redacted]");
     }
 }

@@ -88,7 +88,8 @@ impl Planes {
         for config in configs {
             let plane = connect(config, clock.clone(), secrets)?;
             if planes.insert(config.tenant(), config.plane(), plane).is_some() {
-                let why = format!("tenant '{}' has another connection to {}", config.tenant(), config.plane());
+                let why =
+                    format!("tenant '{}' has another connection to {}", config.tenant(), config.plane());
                 return Err(ConfigError::Connection {
                     name: config.name().to_owned(),
                     why: Box::new(ConfigError::Invalid(why)),
@@ -112,7 +113,9 @@ impl Planes {
         let mut all: Vec<_> = self
             .0
             .iter()
-            .flat_map(|(kind, tenants)| tenants.iter().map(move |(tenant, plane)| (tenant.as_str(), *kind, plane)))
+            .flat_map(|(kind, tenants)| {
+                tenants.iter().map(move |(tenant, plane)| (tenant.as_str(), *kind, plane))
+            })
             .collect();
         all.sort_by_key(|(tenant, kind, _)| (*tenant, *kind));
         all
@@ -155,7 +158,10 @@ mod tests {
             (serde_json::json!({"tenat": "x"}), "unknown field `tenat`"),
             (serde_json::json!({"plane": "jamf"}), "unknown variant `jamf`"),
             (serde_json::json!({"client_secret": "inline"}), "unknown field `client_secret`"),
-            (serde_json::json!({"client_secret_env": null}), "exactly one of client_secret_file and client_secret_env"),
+            (
+                serde_json::json!({"client_secret_env": null}),
+                "exactly one of client_secret_file and client_secret_env",
+            ),
             (serde_json::json!({"client_secret_env": "UNSET_IN_TESTS"}), "UNSET_IN_TESTS"),
             (serde_json::json!({"graph_url": "http://graph.microsoft.com/v1.0"}), "graph_url"),
             (serde_json::json!({"directory_tenant": "a/../b"}), "directory_tenant"),

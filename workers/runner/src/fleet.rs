@@ -26,6 +26,8 @@ pub enum FleetError {
     Engine(#[from] EngineError),
     #[error("this Redis is not safe to use:\n  - {}", .0.join("\n  - "))]
     Unsafe(Vec<String>),
+    #[error("{0}")]
+    Config(String),
     #[error("a worker ended by itself: {0}")]
     Worker(String),
 }

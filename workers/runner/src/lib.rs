@@ -3,6 +3,7 @@
 //! One apalis `Worker` per step with its own concurrency. Around each job, from the outside in: `Finish` (commits the
 //! outcome, whatever it was), catch-panic, timeout, `Execute` (the job's span, `gather`, `decide`).
 
+mod config;
 mod execute;
 mod finish;
 mod fleet;
@@ -11,6 +12,9 @@ mod options;
 mod ports;
 mod trace;
 
+pub use config::WorkConfig;
 pub use fleet::{Fleet, FleetError};
 pub use notify::{LogNotifier, Notifier};
 pub use options::{Options, Slots};
+pub use trueup_planes::{FixedSecrets, Secret};
+pub use trueup_workflows::policy::DEFAULT as DEFAULT_POLICY;

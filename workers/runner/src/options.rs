@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use trueup_model::{PlaneKind, Queue, StepName};
 
 /// Jobs of each step that one process works on at the same time.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Slots {
     pub sweep: usize,

@@ -97,13 +97,16 @@ impl State {
                 Reach::AllUsers | Reach::AllDevices => true,
                 Reach::Exclusion(_) => false,
             };
-            let shut_out = |a: &Assignment| matches!(&a.reach, Reach::Exclusion(g) if known.groups.contains(g));
+            let shut_out =
+                |a: &Assignment| matches!(&a.reach, Reach::Exclusion(g) if known.groups.contains(g));
             if app.assignments.iter().any(shut_out) {
                 continue;
             }
             for assignment in app.assignments.iter().filter(reaches) {
                 match assignment.intent.as_str() {
-                    "required" if required.is_none_or(|r| newer(&app.version, r)) => required = Some(&app.version),
+                    "required" if required.is_none_or(|r| newer(&app.version, r)) => {
+                        required = Some(&app.version)
+                    }
                     "uninstall" => uninstall = true,
                     _ => {}
                 }
@@ -168,8 +171,12 @@ mod tests {
     }
 
     fn versions(s: &State) -> Vec<(String, usize)> {
-        let mut v: Vec<_> =
-            s.detected.iter().filter(|d| !d.devices.is_empty()).map(|d| (d.version.clone(), d.devices.len())).collect();
+        let mut v: Vec<_> = s
+            .detected
+            .iter()
+            .filter(|d| !d.devices.is_empty())
+            .map(|d| (d.version.clone(), d.devices.len()))
+            .collect();
         v.sort();
         v
     }
@@ -180,9 +187,12 @@ mod tests {
         s.apps[1].version = "2.0.0".into();
         let wanted = s.apps[1].assignments.clone();
         s.assign(1, wanted, t(1));
-        for (minute, expected) in
-            [(5, vec![("1.0.0", 2)]), (10, vec![("1.0.0", 1), ("2.0.0", 1)]), (29, vec![("1.0.0", 1), ("2.0.0", 1)]), (30, vec![("2.0.0", 2)])]
-        {
+        for (minute, expected) in [
+            (5, vec![("1.0.0", 2)]),
+            (10, vec![("1.0.0", 1), ("2.0.0", 1)]),
+            (29, vec![("1.0.0", 1), ("2.0.0", 1)]),
+            (30, vec![("2.0.0", 2)]),
+        ] {
             s.settle(t(minute));
             let expected: Vec<_> = expected.into_iter().map(|(v, n)| (v.to_owned(), n)).collect();
             assert_eq!(versions(&s), expected, "minute {minute}");

@@ -10,10 +10,10 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 
+use crate::Simulator;
 use crate::mischief::Mischief;
 use crate::tenant::{Counts, Tenant, Write};
 use crate::trouble::Planned;
-use crate::Simulator;
 
 type Refused = (StatusCode, String);
 
@@ -28,18 +28,26 @@ pub(crate) fn router() -> Router<Simulator> {
 }
 
 fn find(simulator: &Simulator, name: &str) -> Result<Arc<Tenant>, Refused> {
-    simulator.find(name).ok_or_else(|| (StatusCode::NOT_FOUND, format!("no tenant '{}'", name.escape_default())))
+    simulator
+        .find(name)
+        .ok_or_else(|| (StatusCode::NOT_FOUND, format!("no tenant '{}'", name.escape_default())))
 }
 
 async fn tenants(State(simulator): State<Simulator>) -> Json<Vec<String>> {
     Json(simulator.names())
 }
 
-async fn counts(State(simulator): State<Simulator>, Path(name): Path<String>) -> Result<Json<Counts>, Refused> {
+async fn counts(
+    State(simulator): State<Simulator>,
+    Path(name): Path<String>,
+) -> Result<Json<Counts>, Refused> {
     Ok(Json(find(&simulator, &name)?.counts()))
 }
 
-async fn writes(State(simulator): State<Simulator>, Path(name): Path<String>) -> Result<Json<Vec<Write>>, Refused> {
+async fn writes(
+    State(simulator): State<Simulator>,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<Write>>, Refused> {
     Ok(Json(find(&simulator, &name)?.writes()))
 }
 
@@ -61,7 +69,10 @@ async fn trouble(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn no_trouble(State(simulator): State<Simulator>, Path(name): Path<String>) -> Result<StatusCode, Refused> {
+async fn no_trouble(
+    State(simulator): State<Simulator>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Refused> {
     find(&simulator, &name)?.no_more_trouble();
     Ok(StatusCode::NO_CONTENT)
 }

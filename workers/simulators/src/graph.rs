@@ -126,7 +126,9 @@ fn route(tenant: &Tenant, asked: &Asked<'_>, segments: &[&str], options: &Option
         ("GET", ["deviceAppManagement", "mobileApps", id, "assignments"]) => {
             apps::assignments(tenant, asked, id, options)
         }
-        ("POST", ["deviceAppManagement", "mobileApps", id, "assign"]) => apps::assign(tenant, asked, id, options),
+        ("POST", ["deviceAppManagement", "mobileApps", id, "assign"]) => {
+            apps::assign(tenant, asked, id, options)
+        }
         ("GET", ["deviceManagement", "detectedApps"]) => devices::detected(tenant, asked, options),
         ("GET", ["deviceManagement", "detectedApps", id, "managedDevices"]) => {
             devices::of_detected(tenant, asked, id, options)
@@ -136,9 +138,11 @@ fn route(tenant: &Tenant, asked: &Asked<'_>, segments: &[&str], options: &Option
         ("POST", ["deviceManagement", "managedDevices", id, "syncDevice"]) => {
             devices::sync(tenant, asked, id, options)
         }
-        (_, ["deviceAppManagement", "mobileApps", ..] | ["deviceManagement", "detectedApps" | "managedDevices", ..]) => {
-            no_route(asked)
-        }
+        (
+            _,
+            ["deviceAppManagement", "mobileApps", ..]
+            | ["deviceManagement", "detectedApps" | "managedDevices", ..],
+        ) => no_route(asked),
         (_, ["deviceAppManagement" | "deviceManagement", segment, ..]) => no_segment(segment),
         (_, [segment, ..]) => no_segment(segment),
         (_, []) => no_segment(""),

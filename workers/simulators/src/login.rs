@@ -25,15 +25,24 @@ pub(crate) fn token(tenant: &Tenant, content_type: &str, body: &[u8]) -> (u16, V
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     for name in ["grant_type", "client_id", "client_secret", "scope"] {
         if field(name).is_empty() {
-            let what = format!("AADSTS900144: The request body must contain the following parameter: '{name}'.");
+            let what =
+                format!("AADSTS900144: The request body must contain the following parameter: '{name}'.");
             return refuse(400, "invalid_request", &what);
         }
     }
     if field("grant_type") != "client_credentials" {
-        return refuse(400, "unsupported_grant_type", "AADSTS70003: The app requested an unsupported grant type.");
+        return refuse(
+            400,
+            "unsupported_grant_type",
+            "AADSTS70003: The app requested an unsupported grant type.",
+        );
     }
     if field("scope") != SCOPE {
-        return refuse(400, "invalid_scope", "AADSTS70011: The provided value for the input parameter 'scope' is not valid.");
+        return refuse(
+            400,
+            "invalid_scope",
+            "AADSTS70011: The provided value for the input parameter 'scope' is not valid.",
+        );
     }
     if !tenant.knows(field("client_id"), field("client_secret")) {
         return refuse(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.");
@@ -43,7 +52,8 @@ pub(crate) fn token(tenant: &Tenant, content_type: &str, body: &[u8]) -> (u16, V
 }
 
 pub(crate) fn unknown_tenant(name: &str) -> (u16, Value) {
-    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(64).collect();
+    let plain: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(64).collect();
     refuse(400, "invalid_request", &format!("AADSTS90002: Tenant '{plain}' not found."))
 }
 

@@ -10,32 +10,65 @@ use crate::state::{Assignment, Reach, State};
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Mischief {
     /// Drift: missing assignment.
-    RemoveAssignments { app: String },
+    RemoveAssignments {
+        app: String,
+    },
     /// Drift: scope mismatch (`required`, to one more group).
-    AddGroup { app: String, group: String },
+    AddGroup {
+        app: String,
+        group: String,
+    },
     /// Replaces one group by another.
-    SwapGroup { app: String, from: String, to: String },
+    SwapGroup {
+        app: String,
+        from: String,
+        to: String,
+    },
     /// Drift: version mismatch. Assignments move to another `mobileApp` of the same product, and its devices report that
     /// one's version.
-    MoveAssignments { from: String, to: String },
+    MoveAssignments {
+        from: String,
+        to: String,
+    },
     /// Drift: version mismatch, on devices only.
-    ChangeVersion { app: String, version: String, devices: u32 },
+    ChangeVersion {
+        app: String,
+        version: String,
+        devices: u32,
+    },
     /// Drift: compliance.
-    BreakCompliance { app: String, devices: u32 },
+    BreakCompliance {
+        app: String,
+        devices: u32,
+    },
     /// Devices check in and stay as they are, from now on.
-    Stubborn { app: String, devices: u32 },
+    Stubborn {
+        app: String,
+        devices: u32,
+    },
     /// Devices do not hear `syncDevice` before their next check-in.
-    Deaf { app: String, devices: u32 },
+    Deaf {
+        app: String,
+        devices: u32,
+    },
     /// `assign` is accepted; after this many seconds the assignments are as they were before.
-    Stick { app: String, after_seconds: u32 },
-    Unstick { app: String },
+    Stick {
+        app: String,
+        after_seconds: u32,
+    },
+    Unstick {
+        app: String,
+    },
     /// The `mobileApp` is deleted.
-    DeleteApp { app: String },
+    DeleteApp {
+        app: String,
+    },
 }
 
 impl State {
     pub(crate) fn mischief(&mut self, what: &Mischief, now: Time) -> Result<(), String> {
-        let find = |s: &Self, id: &str| s.app_at.get(id).copied().ok_or_else(|| format!("no mobileApp '{id}'"));
+        let find =
+            |s: &Self, id: &str| s.app_at.get(id).copied().ok_or_else(|| format!("no mobileApp '{id}'"));
         match what {
             Mischief::RemoveAssignments { app } => {
                 let app = find(self, app)?;

@@ -126,7 +126,8 @@ async fn login(simulator: &Simulator, name: &str, request: &Incoming) -> Respons
 
 async fn serve_graph(simulator: &Simulator, request: &Incoming) -> Response {
     // Tokens name their tenant; that is how one address serves all of them.
-    let owner = request.bearer.as_deref().and_then(|t| t.strip_prefix("sim.")?.split('.').next().map(str::to_owned));
+    let owner =
+        request.bearer.as_deref().and_then(|t| t.strip_prefix("sim.")?.split('.').next().map(str::to_owned));
     let tenant = owner.and_then(|name| simulator.find(&name));
     let Some(tenant) = tenant else {
         return wire(graph::unauthorized("Access token is empty or malformed."), None);
@@ -168,7 +169,8 @@ async fn serve_graph(simulator: &Simulator, request: &Incoming) -> Response {
 async fn troubled(trouble: Option<Trouble>, reply: Reply) -> Response {
     match trouble {
         Some(Trouble::Html) => {
-            let page = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>";
+            let page =
+                "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>";
             wire(reply, Some((200, "text/html", page.as_bytes().to_vec())))
         }
         Some(Trouble::Empty) => wire(reply, Some((200, "application/json", Vec::new()))),
@@ -178,13 +180,16 @@ async fn troubled(trouble: Option<Trouble>, reply: Reply) -> Response {
             wire(reply, Some((200, "application/json", half)))
         }
         Some(Trouble::Throttle { retry_after }) => wire(graph::too_many(retry_after), None),
-        Some(Trouble::Status(status)) => wire(graph::refuse(status, "UnknownError", "An error has occurred."), None),
+        Some(Trouble::Status(status)) => {
+            wire(graph::refuse(status, "UnknownError", "An error has occurred."), None)
+        }
         Some(Trouble::Delay(ms)) => {
             wait(Duration::from_millis(ms)).await;
             wire(reply, None)
         }
         Some(Trouble::Drop) => {
-            let pieces = [Ok(Bytes::from_static(b"{\"value\":[")), Err(std::io::Error::other("dropped on demand"))];
+            let pieces =
+                [Ok(Bytes::from_static(b"{\"value\":[")), Err(std::io::Error::other("dropped on demand"))];
             Response::new(Body::from_stream(futures::stream::iter(pieces)))
         }
         _ => wire(reply, None),

@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use trueup_model::{Duration, Time};
 
+use crate::Options;
 use crate::mischief::Mischief;
 use crate::seed::{Seed, client_id, client_secret};
 use crate::state::State;
 use crate::throttle::{Kind, Throttle, TooMany};
 use crate::trouble::{Planned, Trouble, Troubles};
-use crate::Options;
 
 /// Writes remembered for tests.
 const MAX_WRITES: usize = 10_000;

@@ -21,7 +21,13 @@ pub struct Limits {
 impl Default for Limits {
     /// As published.
     fn default() -> Self {
-        Self { app_requests: 1000, app_writes: 100, device_requests: 2000, device_writes: 200, tenant_factor: 2 }
+        Self {
+            app_requests: 1000,
+            app_writes: 100,
+            device_requests: 2000,
+            device_writes: 200,
+            tenant_factor: 2,
+        }
     }
 }
 
@@ -29,7 +35,13 @@ impl Limits {
     /// For benches of other things.
     pub fn none() -> Self {
         let many = u32::MAX / 4;
-        Self { app_requests: many, app_writes: many, device_requests: many, device_writes: many, tenant_factor: 2 }
+        Self {
+            app_requests: many,
+            app_writes: many,
+            device_requests: many,
+            device_writes: many,
+            tenant_factor: 2,
+        }
     }
 
     fn of(&self, kind: Kind) -> u32 {
@@ -114,7 +126,9 @@ impl Throttle {
         let kinds = [Some(Kind { write: false, ..kind }), kind.write.then_some(kind)];
         for kind in kinds.into_iter().flatten() {
             let limit = limits.of(kind);
-            for (who, limit) in [(Some(client.to_owned()), limit), (None, limit.saturating_mul(limits.tenant_factor))] {
+            for (who, limit) in
+                [(Some(client.to_owned()), limit), (None, limit.saturating_mul(limits.tenant_factor))]
+            {
                 let window = self.windows.entry((who, kind)).or_default();
                 if window.used(now) >= limit {
                     let wait = window.frees_in(now);
@@ -153,11 +167,16 @@ mod tests {
         let mut throttle = Throttle::default();
         let t = |ms: i64| Time::UNIX_EPOCH + Duration::milliseconds(ms);
         let (read, write) = (Kind { devices: false, write: false }, Kind { devices: false, write: true });
-        let mut admit = |client: &str, kind, ms| throttle.admit(client, kind, &limits, WaitStyle::Fraction, t(ms));
+        let mut admit =
+            |client: &str, kind, ms| throttle.admit(client, kind, &limits, WaitStyle::Fraction, t(ms));
         for i in 0..3 {
             assert_eq!(admit("a", write, i), Ok(()));
         }
-        assert_eq!(admit("a", write, 500), Err(TooMany(Some("19.500".into()))), "100 writes are fewer than 1000 requests");
+        assert_eq!(
+            admit("a", write, 500),
+            Err(TooMany(Some("19.500".into()))),
+            "100 writes are fewer than 1000 requests"
+        );
         for i in 3..10 {
             assert_eq!(admit("a", read, i), Ok(()), "writes are requests too: {i}");
         }

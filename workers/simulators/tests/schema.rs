@@ -1,5 +1,7 @@
 //! Every name the simulator serves or accepts is in Graph's own schema, in this casing.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_simulators::vocabulary as v;
@@ -61,7 +63,10 @@ impl Schema {
                 schema.actions.insert((name, bound, rest));
             }
         }
-        assert!(schema.properties.len() > 20 && schema.members.len() > 20 && schema.actions.len() > 10, "not a schema");
+        assert!(
+            schema.properties.len() > 20 && schema.members.len() > 20 && schema.actions.len() > 10,
+            "not a schema"
+        );
         schema
     }
 
@@ -89,8 +94,10 @@ fn properties() {
             assert!(schema.has(kind, field), "{kind} has no {field}");
         }
     }
-    for (name, expected) in
-        v::TARGETS.map(|(n, _)| (n, "deviceAndAppManagementAssignmentTarget")).into_iter().chain(v::SETTINGS.map(|(n, _)| (n, "mobileAppAssignmentSettings")))
+    for (name, expected) in v::TARGETS
+        .map(|(n, _)| (n, "deviceAndAppManagementAssignmentTarget"))
+        .into_iter()
+        .chain(v::SETTINGS.map(|(n, _)| (n, "mobileAppAssignmentSettings")))
     {
         let mut base = name;
         while let Some(next) = schema.base.get(base) {
@@ -101,7 +108,10 @@ fn properties() {
     for (kind, property) in v::NAVIGATION {
         assert!(schema.navigation.contains(&(kind.into(), property.into())), "{kind}/{property}");
     }
-    assert!(!schema.has("managedDevice", "detectedApps"), "v1.0 has no such navigation; the product relies on that");
+    assert!(
+        !schema.has("managedDevice", "detectedApps"),
+        "v1.0 has no such navigation; the product relies on that"
+    );
 }
 
 #[test]
@@ -116,7 +126,8 @@ fn enumerations_and_actions() {
         assert!(members(kind).contains(member), "{kind}: {member}");
     }
     for (name, bound, parameters) in v::ACTIONS {
-        let action = (name.to_owned(), bound.to_owned(), parameters.iter().map(ToString::to_string).collect());
+        let action =
+            (name.to_owned(), bound.to_owned(), parameters.iter().map(ToString::to_string).collect());
         assert!(schema.actions.contains(&action), "{action:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! What the simulator refuses, and how; what it answers, and in which pages.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -45,13 +47,17 @@ impl Rig {
     }
 
     async fn login(&self, form: &str) -> (StatusCode, Value) {
-        let request = Request::post("/t/oauth2/v2.0/token").header("content-type", "application/x-www-form-urlencoded");
+        let request =
+            Request::post("/t/oauth2/v2.0/token").header("content-type", "application/x-www-form-urlencoded");
         let (status, body, _) = self.send(request.body(Body::from(form.to_owned())).unwrap()).await;
         (status, body)
     }
 
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let mut request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", self.token));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.token));
         if body.is_some() {
             request = request.header("content-type", "application/json");
         }
@@ -121,14 +127,39 @@ async fn unknown_paths_options_and_casing_are_refused() {
         ("GET", format!("{app_path}/Assignments"), 400, "No OData route exists"),
         ("POST", format!("{app_path}/assignments"), 400, "No OData route exists"),
         ("DELETE", app_path.clone(), 400, "No OData route exists"),
-        ("GET", format!("/v1.0/deviceManagement/managedDevices/{}/detectedApps", device_id("t", 0)), 400, "No OData route"),
-        ("POST", format!("/v1.0/deviceManagement/managedDevices/{}/SyncDevice", device_id("t", 0)), 400, "No OData route"),
+        (
+            "GET",
+            format!("/v1.0/deviceManagement/managedDevices/{}/detectedApps", device_id("t", 0)),
+            400,
+            "No OData route",
+        ),
+        (
+            "POST",
+            format!("/v1.0/deviceManagement/managedDevices/{}/SyncDevice", device_id("t", 0)),
+            400,
+            "No OData route",
+        ),
         ("GET", "/v1.0/deviceAppManagement/mobileApps?$skip=1".into(), 400, "'$skip' is not supported"),
         ("GET", "/v1.0/deviceAppManagement/mobileApps?$select=Id".into(), 400, "property named 'Id'"),
         ("GET", "/v1.0/deviceAppManagement/mobileApps?$expand=Assignments".into(), 400, "cannot be expanded"),
-        ("GET", "/v1.0/deviceAppManagement/mobileApps?$filter=displayName%20eq%20'a'".into(), 400, "$filter is not allowed"),
-        ("GET", "/v1.0/deviceManagement/detectedApps?$expand=managedDevices".into(), 400, "cannot be expanded"),
-        ("GET", "/v1.0/deviceManagement/detectedApps?$filter=displayName%20eq%20a".into(), 400, "Invalid filter"),
+        (
+            "GET",
+            "/v1.0/deviceAppManagement/mobileApps?$filter=displayName%20eq%20'a'".into(),
+            400,
+            "$filter is not allowed",
+        ),
+        (
+            "GET",
+            "/v1.0/deviceManagement/detectedApps?$expand=managedDevices".into(),
+            400,
+            "cannot be expanded",
+        ),
+        (
+            "GET",
+            "/v1.0/deviceManagement/detectedApps?$filter=displayName%20eq%20a".into(),
+            400,
+            "Invalid filter",
+        ),
         ("GET", "/v1.0/deviceAppManagement/mobileApps?$skiptoken=100".into(), 400, "Invalid $skiptoken"),
         ("GET", format!("{app_path}x/assignments"), 404, "does not exist"),
         ("POST", "/v1.0/deviceManagement/managedDevices/none/syncDevice".into(), 404, "does not exist"),
@@ -156,12 +187,20 @@ async fn lists_have_pages_that_follow_each_other() {
             let (status, body) = rig.get(&link).await;
             assert_eq!(status, 200, "{link}: {body}");
             count += 1;
-            seen.extend(body["value"].as_array().unwrap().iter().map(|v| v["id"].as_str().unwrap().to_owned()));
-            next = body["@odata.nextLink"].as_str().map(|l| l.strip_prefix("http://localhost").unwrap().to_owned());
+            seen.extend(
+                body["value"].as_array().unwrap().iter().map(|v| v["id"].as_str().unwrap().to_owned()),
+            );
+            next = body["@odata.nextLink"]
+                .as_str()
+                .map(|l| l.strip_prefix("http://localhost").unwrap().to_owned());
         }
         assert_eq!((seen.len(), count), (total, pages), "{path}");
     }
-    let (_, one) = rig.get("/v1.0/deviceManagement/detectedApps?$filter=displayName%20eq%20'App%2000007'&$select=id,version").await;
+    let (_, one) = rig
+        .get(
+            "/v1.0/deviceManagement/detectedApps?$filter=displayName%20eq%20'App%2000007'&$select=id,version",
+        )
+        .await;
     assert_eq!(one["value"].as_array().unwrap().len(), 1);
     assert_eq!(one["value"][0].as_object().unwrap().len(), 2);
 }
@@ -178,7 +217,8 @@ async fn assign_replaces_everything() {
     let assignments = after["assignments"].as_array().unwrap();
     assert_eq!(assignments.len(), 1);
     assert_eq!(assignments[0]["intent"], "available");
-    let (status, refused) = rig.call("POST", &format!("{path}/assign"), Some(json!({"assignments": []}))).await;
+    let (status, refused) =
+        rig.call("POST", &format!("{path}/assign"), Some(json!({"assignments": []}))).await;
     assert_eq!(status, 400, "{refused}");
     let writes = rig.simulator.tenant("t").writes();
     assert_eq!(writes.len(), 1, "a refused write is none: {writes:?}");
@@ -189,7 +229,13 @@ async fn batches() {
     let rig = Rig::new().await;
     let get = |id: usize, url: &str| json!({"id": id.to_string(), "method": "GET", "url": url});
     let apps = "/deviceAppManagement/mobileApps?$top=1";
-    let (status, body) = rig.call("POST", "/v1.0/$batch", Some(json!({"requests": (0..21).map(|i| get(i, apps)).collect::<Vec<_>>()}))).await;
+    let (status, body) = rig
+        .call(
+            "POST",
+            "/v1.0/$batch",
+            Some(json!({"requests": (0..21).map(|i| get(i, apps)).collect::<Vec<_>>()})),
+        )
+        .await;
     assert_eq!(status, 400);
     assert!(body["error"]["message"].as_str().unwrap().contains("maximum value of 20"));
 
@@ -216,7 +262,13 @@ async fn batches() {
     ] {
         assert_eq!(rig.call("POST", "/v1.0/$batch", Some(wrong.clone())).await.0, 400, "{wrong}");
     }
-    let (_, nested) = rig.call("POST", "/v1.0/$batch", Some(json!({"requests": [{"id": "1", "method": "POST", "url": "/$batch"}]}))).await;
+    let (_, nested) = rig
+        .call(
+            "POST",
+            "/v1.0/$batch",
+            Some(json!({"requests": [{"id": "1", "method": "POST", "url": "/$batch"}]})),
+        )
+        .await;
     assert_eq!(nested["responses"][0]["status"], 400);
 }
 
@@ -235,7 +287,11 @@ async fn the_limits_hold_also_inside_batches() {
     let refused = second["responses"].as_array().unwrap().iter().find(|r| r["status"] == 429).unwrap();
     assert_eq!(refused["headers"]["Retry-After"], "20.000");
     assert_eq!(rig.get("/v1.0/deviceAppManagement/mobileApps?$top=1").await.0, 429);
-    assert_eq!(rig.get("/v1.0/deviceManagement/managedDevices?$top=1").await.0, 200, "devices are counted apart");
+    assert_eq!(
+        rig.get("/v1.0/deviceManagement/managedDevices?$top=1").await.0,
+        200,
+        "devices are counted apart"
+    );
     rig.clock.advance(Duration::seconds(20));
     assert_eq!(rig.get("/v1.0/deviceAppManagement/mobileApps?$top=1").await.0, 200);
 }
@@ -244,14 +300,23 @@ async fn the_limits_hold_also_inside_batches() {
 async fn the_control_steers() {
     let rig = Rig::new().await;
     let post = |path: &str, body: Value| {
-        Request::post(path).header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
+        Request::post(path)
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap()
     };
     let mischief = json!({"do": "remove_assignments", "app": app_id("t", 1)});
     assert_eq!(rig.send(post("/_sim/tenants/t/mischief", mischief.clone())).await.0, 204);
     assert_eq!(rig.send(post("/_sim/tenants/x/mischief", mischief)).await.0, 404);
-    assert_eq!(rig.send(post("/_sim/tenants/t/mischief", json!({"do": "remove_assignments", "app": "none"}))).await.0, 404);
+    assert_eq!(
+        rig.send(post("/_sim/tenants/t/mischief", json!({"do": "remove_assignments", "app": "none"})))
+            .await
+            .0,
+        404
+    );
     assert_eq!(rig.send(post("/_sim/tenants/t/mischief", json!({"do": "x"}))).await.0, 422);
-    let (_, left) = rig.get(&format!("/v1.0/deviceAppManagement/mobileApps/{}/assignments", app_id("t", 1))).await;
+    let (_, left) =
+        rig.get(&format!("/v1.0/deviceAppManagement/mobileApps/{}/assignments", app_id("t", 1))).await;
     assert_eq!(left["value"], json!([]));
     let trouble = json!({"trouble": {"status": 500}, "times": 2});
     assert_eq!(rig.send(post("/_sim/tenants/t/troubles", trouble)).await.0, 204);

@@ -95,11 +95,17 @@ impl World {
     pub async fn work_one(&self) -> bool {
         let ready = self.store.lock().unwrap().ready(self.clock.now());
         let Some((id, queue, job)) = ready else { return false };
+        self.work(&id, queue, &job).await;
+        true
+    }
+
+    /// Executes one job to its end.
+    pub async fn work(&self, id: &JobId, queue: Queue, job: &Job) {
         loop {
-            let outcome = self.execute(&id, &job).await;
-            match self.store.lock().unwrap().end(&id, queue, &job, outcome, self.clock.now()) {
+            let outcome = self.execute(id, job).await;
+            match self.store.lock().unwrap().end(id, queue, job, outcome, self.clock.now()) {
                 Committed::Conflict => {}
-                Committed::Yes => return true,
+                Committed::Yes => return,
                 other => panic!("{other:?} for {job:?}"),
             }
         }

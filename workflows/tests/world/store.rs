@@ -59,11 +59,17 @@ impl FakeStore {
         (due, all.iter().map(|(at, _)| *at).find(|at| *at > now))
     }
 
-    pub fn ready(&self, now: Time) -> Option<(JobId, Queue, Job)> {
+    /// The ready jobs, in the order in which a single worker would take them.
+    pub fn all_ready(&self, now: Time) -> Vec<(JobId, Queue, Job)> {
         let order = Queue::all();
         let ready = self.jobs.iter().filter(|(_, (_, _, at))| at.is_none_or(|at| at <= now));
-        let first = ready.min_by_key(|(id, (queue, ..))| (order.iter().position(|q| q == queue), *id));
-        first.map(|(id, (queue, job, _))| (id.clone(), *queue, job.clone()))
+        let mut ready: Vec<_> = ready.map(|(id, (q, job, _))| (id.clone(), *q, job.clone())).collect();
+        ready.sort_by_key(|(id, queue, _)| (order.iter().position(|q| q == queue), id.clone()));
+        ready
+    }
+
+    pub fn ready(&self, now: Time) -> Option<(JobId, Queue, Job)> {
+        self.all_ready(now).into_iter().next()
     }
 
     pub fn next_at(&self) -> Option<Time> {

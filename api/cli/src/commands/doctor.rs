@@ -131,7 +131,11 @@ fn clock(server: Option<Time>, here: Time) -> Option<Check> {
 }
 
 fn store(health: &Health) -> Vec<Check> {
-    let what = |text: &String, state| Check::not(state, "redis", text, "see the preflight in the README, under \"Redis\"");
+    // Each says what was found; what to do.
+    let what = |text: &String, state| {
+        let (found, advice) = text.split_once("; ").unwrap_or((text, "see the log of the API at its start"));
+        Check::not(state, "redis", found, advice)
+    };
     let store = &health.store;
     let mut checks: Vec<Check> = store.refused.iter().map(|r| what(r, State::Bad)).collect();
     checks.extend(store.warnings.iter().map(|w| what(w, State::Warning)));

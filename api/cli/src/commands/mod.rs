@@ -43,6 +43,9 @@ commands! {
         Doctor = doctor,
     }
     "Processes": {
+        Demo = demo,
+        Dev = dev,
+        Work = work,
         Serve = serve,
     }
     "Shell": {

@@ -26,12 +26,15 @@ pub(crate) struct Args {
     /// Address and port; 0 takes a free one
     #[arg(long, env = "TRUEUP_LISTEN", default_value = "127.0.0.1:7171", value_name = "ADDRESS")]
     listen: SocketAddr,
+    #[command(flatten)]
+    log: crate::telemetry::LogArgs,
 }
 
 impl Args {
     pub(crate) async fn run(self, cx: &Context) -> Result<Exit, Failure> {
         trueup_server::loopback_only(self.listen).map_err(|why| Failure::usage(why).at("--listen or TRUEUP_LISTEN"))?;
-        let opened = open::open_store(&self.redis_url).await?;
+        let _telemetry = self.log.init("trueup-api")?;
+        let opened = open::open_store(&self.redis_url, None).await?;
         for warning in &opened.warnings {
             cx.note(&format!("warning: {warning}"));
         }

@@ -134,7 +134,7 @@ async fn orphan(dir: &Path) -> std::process::Child {
     assert_eq!(say(&redis, &["SET a kept"]), ["+OK"]);
     redis.crash();
     let (program, conf) = (redis.program.clone(), redis.dir.join(CONF));
-    let child = Command::new(program).arg(conf).stdout(Stdio::null()).spawn().unwrap();
+    let child = Command::new(program).arg(conf).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     write_private(&redis.dir.join(PID), &child.id().to_string()).unwrap();
     let mut watched =
         Child::spawn(Path::new("sleep"), Path::new("60"), tempfile::tempfile().unwrap()).unwrap();

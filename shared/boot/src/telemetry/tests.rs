@@ -15,8 +15,10 @@ const RUN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const BATCH: &str = "00-11111111111111111111111111111111-2222222222222222-01";
 const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
+use tracing::Level;
+
 fn config() -> TelemetryConfig {
-    TelemetryConfig { format: Format::Human, service_name: "test".into(), instance: "i-1".into() }
+    TelemetryConfig { format: Format::Human, service_name: "test".into(), instance: "i-1".into(), level: Level::INFO }
 }
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -238,7 +240,7 @@ fn a_filter_that_is_not_understood_falls_back_and_says_so() {
         (Some("debug"), "debug", false),
         (Some("a=b=c"), "info", true),
     ] {
-        let (filter, error) = env_filter(given);
+        let (filter, error) = env_filter(given, Level::INFO);
         assert_eq!((filter.to_string().as_str(), error.is_some()), (level, problem), "{given:?}");
     }
 }

@@ -1,11 +1,11 @@
 -- apply: store manifests; a new or changed one is due at once, through the dirty mark if a run is active.
--- KEYS: 1 events, 2 due, 3 names; then per intent: its hash
--- ARGV: wake message; then per intent: name, manifest, digest of target and desired, 1 if reconciled, event with "change":"" and "generation":-1
+-- KEYS: 1 events, 2 due, 3 names, 4 where the tick waits, 5 its nudge; then per intent: its hash
+-- ARGV: wake message, id of the tick; then per intent: name, manifest, digest of target and desired, 1 if reconciled, event with "change":"" and "generation":-1
 -- Returns per intent: {0 unchanged | 1 created | 2 changed, generation}
 -- Bound: 256 intents (checked by the caller).
 local out, woke = {}, false
-for n = 1, #KEYS - 3 do
-  local k, i = KEYS[n + 3], 2 + (n - 1) * 5
+for n = 1, #KEYS - 5 do
+  local k, i = KEYS[n + 5], 3 + (n - 1) * 5
   local name, manifest, digest, reconciled, event = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local old = redis.call('HMGET', k, 'm', 'x', 'g', 'run')
   if old[1] == manifest then
@@ -22,6 +22,8 @@ for n = 1, #KEYS - 3 do
     if old[4] == '1' then
       redis.call('HSET', k, 'd', '1')
     else
+      -- A sweep that has read the old manifest must not begin a run with it: its commit becomes a conflict.
+      redis.call('HINCRBY', k, 'r', 1)
       redis.call('ZADD', KEYS[2], reconciled == '1' and 0 or '+inf', name)
       woke = true
     end
@@ -31,5 +33,10 @@ for n = 1, #KEYS - 3 do
     out[n] = { change, generation }
   end
 end
-if woke then redis.call('PUBLISH', 'tu:wake', ARGV[1]) end
+if woke then
+  -- See commit.lua.
+  local waits = redis.call('ZSCORE', KEYS[4], ARGV[2])
+  redis.call('ZADD', waits and KEYS[4] or KEYS[5], 'LT', 0, ARGV[2])
+  redis.call('PUBLISH', 'tu:wake', ARGV[1])
+end
 return out

@@ -1,8 +1,8 @@
 -- commit: end up to 64 executions, each independently of the others.
--- KEYS: 1 events, 2 due, 3 findings index, 4 approvals index;
+-- KEYS: 1 events, 2 due, 3 findings index, 4 approvals index, 5 where the tick waits, 6 its nudge;
 --       then per queue: active, scheduled, data, meta prefix, dead, in flight of this incarnation;
 --       then the documents: intents, findings, approvals, approvals of an intent
--- ARGV: number of queues, wake message, then per execution:
+-- ARGV: number of queues, wake message, id of the tick, then per execution:
 --   job id, queue number, verb, traceparent for what follows, count of states, dirties, documents, events, next jobs
 --   verb D(one): states, then dirties, documents, events, next jobs as below
 --        W(ait): due second;  R(etry): due second, reason;  X (dead): reason, millisecond, event
@@ -17,9 +17,10 @@
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local queues = tonumber(ARGV[1])
-local docs = 4 + queues * 6
+local docs = 6 + queues * 6
 local results, ready = {}, false
 local types_fine = nil
+local first_due, ticked = nil, false
 
 -- Whether the shared keys have the types we write to; asked once a call.
 local function sound()
@@ -31,7 +32,7 @@ local function sound()
     end
     for q = 0, queues - 1 do
       for k, want in ipairs({ 'list', 'zset', 'hash' }) do
-        local is = redis.call('TYPE', KEYS[4 + q * 6 + k]).ok
+        local is = redis.call('TYPE', KEYS[6 + q * 6 + k]).ok
         if is ~= 'none' and is ~= want then types_fine = false end
       end
     end
@@ -41,13 +42,13 @@ end
 
 local function key(n) return KEYS[docs + tonumber(n)] end
 
-local i = 3
+local i = 4
 while i <= #ARGV do
   local job, queue, verb, trace = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
   local states, dirties, documents, events, nexts =
     tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]), tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   i = i + 9
-  local base = 4 + queue * 6
+  local base = 6 + queue * 6
   local active, scheduled, data, meta, dead, inflight =
     KEYS[base + 1], KEYS[base + 2], KEYS[base + 3], KEYS[base + 4] .. ':' .. job, KEYS[base + 5], KEYS[base + 6]
 
@@ -90,6 +91,7 @@ while i <= #ARGV do
           due = '0'
         end
         redis.call('ZADD', KEYS[2], due == '' and '+inf' or due, ARGV[i + 1])
+        if due ~= '' and (not first_due or tonumber(due) < first_due) then first_due = tonumber(due) end
         i = i + 7
       end
       for _ = 1, dirties do
@@ -99,6 +101,7 @@ while i <= #ARGV do
           redis.call('HSET', k, 'd', '1')
         elseif run then
           redis.call('ZADD', KEYS[2], 0, ARGV[i + 1])
+          first_due = 0
         end
         i = i + 2
       end
@@ -124,7 +127,7 @@ while i <= #ARGV do
         i = i + 1
       end
       for _ = 1, nexts do
-        local b = 4 + tonumber(ARGV[i]) * 6
+        local b = 6 + tonumber(ARGV[i]) * 6
         local id = ARGV[i + 1]
         if redis.call('HSETNX', KEYS[b + 3], id, ARGV[i + 2]) == 1 then
           redis.call('HSET', KEYS[b + 4] .. ':' .. id, 'attempts', 0, 'max_attempts', 25, 'status', 'Pending',
@@ -133,6 +136,7 @@ while i <= #ARGV do
             redis.call('RPUSH', KEYS[b + 1], id)
           else
             redis.call('ZADD', KEYS[b + 2], ARGV[i + 3], id)
+            ticked = ticked or id == ARGV[3]
           end
           ready = true
         end
@@ -153,6 +157,23 @@ while i <= #ARGV do
   end
   i = after
   results[#results + 1] = result
+end
+-- The tick comes no later than the intents that became due earlier here; if it is at work now, its nudge keeps that for
+-- the moment when it sets its next time.
+if first_due then
+  local at = string.format('%.3f', first_due / 1000)
+  if redis.call('ZSCORE', KEYS[5], ARGV[3]) then
+    redis.call('ZADD', KEYS[5], 'XX', 'LT', at, ARGV[3])
+  else
+    redis.call('ZADD', KEYS[6], 'LT', at, ARGV[3])
+  end
+end
+if ticked then
+  local nudge = redis.call('ZSCORE', KEYS[6], ARGV[3])
+  if nudge then
+    redis.call('DEL', KEYS[6])
+    redis.call('ZADD', KEYS[5], 'XX', 'LT', nudge, ARGV[3])
+  end
 end
 if ready then redis.call('PUBLISH', 'tu:wake', ARGV[2]) end
 return results

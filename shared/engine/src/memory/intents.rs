@@ -9,7 +9,7 @@ use std::ops::Bound;
 
 use serde_json::json;
 use trueup_model::{
-    Approval, ApprovalId, DateTime, EventKind, Finding, FindingId, Intent, IntentKey, IntentRecord,
+    Approval, ApprovalId, DateTime, Duration, EventKind, Finding, FindingId, Intent, IntentKey, IntentRecord,
     IntentState, Time, Write,
 };
 
@@ -122,7 +122,8 @@ impl Part {
 
     pub(super) fn due(&self, now: Time, limit: usize) -> (Vec<IntentKey>, Option<Time>) {
         let due = self.due.iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, key)| key.clone());
-        let next = self.due.iter().map(|(at, _)| *at).find(|at| *at > now);
+        let after = (now + Duration::nanoseconds(1), IntentKey::new("", ""));
+        let next = self.due.range(after..).next().map(|(at, _)| *at);
         (due.collect(), next)
     }
 }

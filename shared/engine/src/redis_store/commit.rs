@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use trueup_model::commit::{Committed, MAX_PARTS};
 use trueup_model::event::LOOP;
+use trueup_model::job::tick_id;
 use trueup_model::{
     ApprovalState, Commit, CorrelationId, Event, EventId, EventKind, IntentKey, JobId, Outcome, Partition, Queue, Time, Write,
 };
@@ -139,7 +140,7 @@ impl RedisStore {
             return Ok(results);
         }
         let mut call = Call::new(&COMMIT);
-        for key in [keys.events(), keys.due(), keys.findings(), keys.approvals()] {
+        for key in [keys.events(), keys.due(), keys.findings(), keys.approvals(), keys.ticks(), keys.nudge()] {
             call.key(key);
         }
         for q in &encoder.queues {
@@ -152,7 +153,7 @@ impl RedisStore {
         encoder.docs.into_iter().for_each(|key| {
             call.key(key);
         });
-        call.num(encoder.queues.len()).num(p);
+        call.num(encoder.queues.len()).num(p).arg(tick_id(p).as_str());
         call.append(body);
         let codes: Vec<i64> = call.run(&self.connection.0).await?;
         for (n, code) in sent.into_iter().zip(codes) {

@@ -2,6 +2,7 @@
 
 use trueup_model::event::LOOP;
 use trueup_model::intent::Manifest;
+use trueup_model::job::tick_id;
 use trueup_model::{
     Digest, DriftKind, Event, EventId, EventKind, Finding, Intent, IntentKey, IntentRecord, IntentState, Partition, Time,
 };
@@ -50,10 +51,10 @@ impl RedisStore {
                 continue;
             }
             let mut call = Call::new(&APPLY);
-            for key in [keys.events(), keys.due(), keys.names()] {
+            for key in [keys.events(), keys.due(), keys.names(), keys.ticks(), keys.nudge()] {
                 call.key(key);
             }
-            call.num(p);
+            call.num(p).arg(tick_id(p).as_str());
             for (_, intent) in &here {
                 call.key(keys.intent(&intent.key));
                 let digest = Digest::of(&(&intent.target, &intent.desired));

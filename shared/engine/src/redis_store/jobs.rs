@@ -51,8 +51,8 @@ impl RedisStore {
         if let Some(leases) = self.lease_once(p, who, wanted, now).await? {
             return Ok(leases);
         }
-        // Not registered here: a first lease before the first beat, or we were declared dead (the heart will tell).
-        if self.do_beat(p, who).await?.declared_dead {
+        // Not registered here: declared dead, which the next heartbeat has to learn; or not beaten yet.
+        if self.has_beaten(p, who) || self.do_beat(p, who).await?.declared_dead {
             return Ok(Leases::default());
         }
         Ok(self.lease_once(p, who, wanted, now).await?.unwrap_or_default())

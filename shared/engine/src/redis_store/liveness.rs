@@ -16,9 +16,13 @@ script!(BEAT, "beat");
 script!(LEAVE, "leave");
 
 impl RedisStore {
+    pub(super) fn has_beaten(&self, p: Partition, who: &Incarnation) -> bool {
+        self.beaten.lock().unwrap_or_else(PoisonError::into_inner).contains(&(p, who.clone()))
+    }
+
     pub(super) async fn do_beat(&self, p: Partition, who: &Incarnation) -> Result<Beat> {
         let here = (p, who.clone());
-        let known = self.beaten.lock().unwrap_or_else(PoisonError::into_inner).contains(&here);
+        let known = self.has_beaten(p, who);
         let now = self.clock.now();
         let (keys, mut call) = (Keys(p), Call::new(&BEAT));
         call.key(keys.workers());

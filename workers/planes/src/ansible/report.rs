@@ -140,13 +140,22 @@ fn hidden(result: &Value) -> bool {
     is(result, "_ansible_no_log") || result.get("censored").is_some()
 }
 
-/// Skipped because it cannot be checked, rather than by a condition.
+/// Tasks that do nothing in check mode; tells them from skipped ones where `no_log` hides the reason.
+const UNCHECKABLE: [&str; 5] = ["command", "shell", "raw", "script", "expect"];
+
+/// Skipped because it cannot run in check mode, rather than by a condition or an empty loop.
 fn unverified(result: &Value) -> bool {
     let items = list(&result["results"]);
     if !items.is_empty() {
         return items.iter().any(unverified);
     }
-    is(result, "skipped") && result["msg"].as_str().is_some_and(|m| m.contains("check mode"))
+    if hidden(result) {
+        let action = result["action"].as_str().unwrap_or_default();
+        return is(result, "skipped") && UNCHECKABLE.contains(&action.rsplit('.').next().unwrap_or_default());
+    }
+    let reasoned =
+        ["skip_reason", "skipped_reason", "false_condition"].iter().any(|key| result.get(*key).is_some());
+    is(result, "skipped") && !reasoned
 }
 
 /// Which things differ; never their content.
@@ -199,7 +208,9 @@ impl Report {
     /// What a check run says about the hosts. `at`: when it began.
     pub fn observed(&self, at: Time) -> Result<Observed, Fault> {
         if self.hosts.is_empty() {
-            return Err(Fault::permanent("the playbook matched no host: check target.inventory, target.limit and `hosts:`"));
+            return Err(Fault::permanent(
+                "the playbook matched no host: check target.inventory, target.limit and `hosts:`",
+            ));
         }
         let mut seen = ComplianceSeen { reported: Some(at), ..ComplianceSeen::default() };
         for (name, host) in &self.hosts {

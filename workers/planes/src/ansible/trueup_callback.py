@@ -59,12 +59,23 @@ def paths(result):
     return found
 
 
-def unverified(result):
-    """Skipped because it cannot be checked, rather than by a condition."""
+# Tasks that do nothing in check mode; tells them from skipped ones where no_log hides the reason.
+UNCHECKABLE = {"command", "shell", "raw", "script", "expect"}
+
+
+def reasoned(result):
+    """Skipped by a condition or an empty loop, so that nothing was to be done."""
+    return any(key in result for key in ("skip_reason", "skipped_reason", "false_condition"))
+
+
+def unverified(result, action, skipped):
+    """Skipped because it cannot run in check mode. `skipped`: Ansible takes the flag out before it tells us."""
+    if hidden(result):
+        return skipped and str(action).rsplit(".", 1)[-1] in UNCHECKABLE
     items = [item for item in result.get("results") or [] if isinstance(item, dict)]
     if items:
-        return any(unverified(item) for item in items)
-    return bool(result.get("skipped")) and "check mode" in str(result.get("msg", ""))
+        return any(unverified(item, action, bool(item.get("skipped"))) for item in items)
+    return skipped and not reasoned(result)
 
 
 class CallbackModule(CallbackBase):
@@ -94,11 +105,11 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_ok(self, result):
         if result._result.get("changed"):
             self.result(result, "changed")
-        elif unverified(result._result):
+        elif unverified(result._result, result._task.action, False):
             self.result(result, "unverified")
 
     def v2_runner_on_skipped(self, result):
-        if unverified(result._result):
+        if unverified(result._result, result._task.action, True):
             self.result(result, "unverified")
 
     def v2_runner_on_failed(self, result, ignore_errors=False):

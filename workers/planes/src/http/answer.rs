@@ -60,7 +60,9 @@ pub(crate) fn parse_json<T: DeserializeOwned>(call: &str, status: u16, body: &[u
     serde_json::from_slice(body).map_err(|e| {
         let quote = quote(body);
         if e.is_data() {
-            Fault::permanent(format!("{call} answered {status} with JSON of an unexpected shape ({e}): {quote}"))
+            Fault::permanent(format!(
+                "{call} answered {status} with JSON of an unexpected shape ({e}): {quote}"
+            ))
         } else {
             Fault::transient(format!("{call} answered {status} with something that is not JSON: {quote}"))
         }
@@ -75,9 +77,13 @@ pub(crate) fn server_error(call: &str, status: u16, body: &[u8], wait: Option<Ti
         (401, _) => Fault::permanent(format!(
             "{what}; check client_id, client_secret and directory_tenant of the connection, and that the secret has not expired"
         )),
-        (403, _) => Fault::permanent(format!("{what}; check that the application has the permission and an admin consented")),
+        (403, _) => Fault::permanent(format!(
+            "{what}; check that the application has the permission and an admin consented"
+        )),
         (408 | 424 | 425 | 500..=599, _) => Fault::transient(what),
-        (300..=399, _) => Fault::permanent(format!("{what}; redirects are not followed, check the connection's URLs")),
+        (300..=399, _) => {
+            Fault::permanent(format!("{what}; redirects are not followed, check the connection's URLs"))
+        }
         _ => Fault::permanent(what),
     }
 }
@@ -87,9 +93,12 @@ fn error_text(body: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
     let said = match &json["error"] {
-        serde_json::Value::Object(error) => {
-            [error.get("code"), error.get("message")].into_iter().flatten().map(text).filter(|t| !t.is_empty()).collect()
-        }
+        serde_json::Value::Object(error) => [error.get("code"), error.get("message")]
+            .into_iter()
+            .flatten()
+            .map(text)
+            .filter(|t| !t.is_empty())
+            .collect(),
         code @ serde_json::Value::String(_) => vec![text(code), text(&json["error_description"])],
         _ => Vec::new(),
     };
@@ -139,9 +148,17 @@ mod tests {
             Fault::Permanent { .. } => 'p',
             other => panic!("{other}"),
         };
-        for (status, expected) in
-            [(301, 'p'), (400, 'p'), (401, 'p'), (403, 'p'), (404, 'p'), (424, 't'), (500, 't'), (502, 't'), (504, 't')]
-        {
+        for (status, expected) in [
+            (301, 'p'),
+            (400, 'p'),
+            (401, 'p'),
+            (403, 'p'),
+            (404, 'p'),
+            (424, 't'),
+            (500, 't'),
+            (502, 't'),
+            (504, 't'),
+        ] {
             assert_eq!(kind(status), expected, "{status}");
         }
     }
@@ -150,14 +167,20 @@ mod tests {
     fn errors_quote_what_is_safe() {
         let html = format!("<html>\u{1b}[31m{}</html>", "x".repeat(500));
         let e = parse_json::<serde_json::Value>("GET /apps", 200, html.as_bytes()).unwrap_err().to_string();
-        assert!(e.starts_with("GET /apps answered 200 with something that is not JSON: '<html>[31mxxx"), "{e}");
+        assert!(
+            e.starts_with("GET /apps answered 200 with something that is not JSON: '<html>[31mxxx"),
+            "{e}"
+        );
         assert!(e.len() < 250 && !e.contains('\u{1b}'), "{e}");
         let e = parse_json::<serde_json::Value>("GET /apps", 200, b"").unwrap_err().to_string();
         assert!(e.ends_with("(empty)"), "{e}");
         for (body, expected) in [
             (r#"{"error":{"code":"Forbidden","message":"no\nway"}}"#, "Forbidden: no way"),
             (r#"{"error":{"code":"","message":"m"}}"#, "answered 400: m"),
-            (r#"{"error":"invalid_client","error_description":"AADSTS7000215"}"#, "invalid_client: AADSTS7000215"),
+            (
+                r#"{"error":"invalid_client","error_description":"AADSTS7000215"}"#,
+                "invalid_client: AADSTS7000215",
+            ),
             (r#"{"error":7}"#, "'{\"error\":7}'"),
         ] {
             let e = server_error("POST /t", 400, body.as_bytes(), None).to_string();

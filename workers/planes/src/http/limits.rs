@@ -48,7 +48,11 @@ impl Cost {
     pub const FREE: Self = Self { apps: 0, devices: 0, writes: 0 };
 
     pub fn plus(self, other: Self) -> Self {
-        Self { apps: self.apps + other.apps, devices: self.devices + other.devices, writes: self.writes + other.writes }
+        Self {
+            apps: self.apps + other.apps,
+            devices: self.devices + other.devices,
+            writes: self.writes + other.writes,
+        }
     }
 }
 
@@ -88,7 +92,11 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn new(quota: &Quota) -> Self {
-        Self { apps: Bucket::new(quota.apps), devices: Bucket::new(quota.devices), writes: Bucket::new(quota.writes) }
+        Self {
+            apps: Bucket::new(quota.apps),
+            devices: Bucket::new(quota.devices),
+            writes: Bucket::new(quota.writes),
+        }
     }
 
     /// Waits for this call's turn; `Throttled` if that would take too long to hold a worker.

@@ -118,9 +118,14 @@ mod tests {
 
     fn brief(set: &[Value]) -> Vec<String> {
         let one = |v: &Value| {
-            let kind = local_name(v["target"]["@odata.type"].as_str().unwrap()).replace("AssignmentTarget", "");
+            let kind =
+                local_name(v["target"]["@odata.type"].as_str().unwrap()).replace("AssignmentTarget", "");
             let settings = if v["settings"].is_null() { "" } else { "+settings" };
-            format!("{} {kind} {}{settings}", v["intent"].as_str().unwrap(), v["target"]["groupId"].as_str().unwrap_or("-"))
+            format!(
+                "{} {kind} {}{settings}",
+                v["intent"].as_str().unwrap(),
+                v["target"]["groupId"].as_str().unwrap_or("-")
+            )
         };
         set.iter().map(one).collect()
     }
@@ -135,7 +140,8 @@ mod tests {
             seen("required", "#microsoft.graph.groupAssignmentTarget", Some("old")),
             seen("required", "#microsoft.graph.futureAssignmentTarget", None),
         ];
-        let (include, exclude, remove) = (groups(&["mine", "b"]), groups(&["c"]), groups(&["old", "unknown"]));
+        let (include, exclude, remove) =
+            (groups(&["mine", "b"]), groups(&["c"]), groups(&["old", "unknown"]));
         let wanted = Wanted {
             install: Install::Required,
             include: Some(&include),
@@ -143,14 +149,17 @@ mod tests {
             remove: Some(&remove),
         };
         let set = merge(&current, &wanted).unwrap().unwrap();
-        assert_eq!(brief(&set), [
-            "available group other+settings",
-            "required allLicensedUsers -+settings",
-            "required group MINE+settings",
-            "required future -+settings",
-            "required group b",
-            "required exclusionGroup c",
-        ]);
+        assert_eq!(
+            brief(&set),
+            [
+                "available group other+settings",
+                "required allLicensedUsers -+settings",
+                "required group MINE+settings",
+                "required future -+settings",
+                "required group b",
+                "required exclusionGroup c",
+            ]
+        );
         assert!(set.iter().all(|a| a.get("id").is_none() && a.get("source").is_none()));
         assert_eq!(merge(&set, &wanted), Ok(None), "the second time there is nothing to do");
     }

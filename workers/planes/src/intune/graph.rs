@@ -104,17 +104,32 @@ impl Graph {
     }
 
     /// The pages after the first.
-    pub(crate) async fn rest<T: DeserializeOwned>(&self, request: &Request, first: Page<T>) -> Result<Vec<T>, Fault> {
+    pub(crate) async fn rest<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        first: Page<T>,
+    ) -> Result<Vec<T>, Fault> {
         let (mut all, mut next) = (first.value, first.next);
         let mut pages = 1;
+        let mut last = String::new();
         while let Some(link) = next {
+            if link == last {
+                return Err(Fault::permanent(format!(
+                    "{}: a next page that leads to the same page twice",
+                    request.template
+                )));
+            }
             pages += 1;
             if pages > MAX_PAGES {
-                return Err(Fault::permanent(format!("{} has more than {MAX_PAGES} pages", request.template)));
+                return Err(Fault::permanent(format!(
+                    "{} has more than {MAX_PAGES} pages",
+                    request.template
+                )));
             }
             let page: Page<T> = self.json(request, self.next_url(request, &link)?).await?;
             all.extend(page.value);
             next = page.next;
+            last = link;
         }
         Ok(all)
     }
@@ -135,8 +150,10 @@ impl Graph {
     pub(crate) async fn batch(&self, items: &[Request], effect: Option<&EffectKey>) -> Vec<ItemAnswer> {
         use futures::StreamExt;
         // Boxed before it is buffered: a borrowing closure in a stream is not general enough for `Send`.
-        let batches: Vec<_> = items.chunks(MAX_BATCH).map(|chunk| Box::pin(self.one_batch(chunk, effect))).collect();
-        let answers: Vec<Vec<ItemAnswer>> = futures::stream::iter(batches).buffered(BATCHES_AT_ONCE).collect().await;
+        let batches: Vec<_> =
+            items.chunks(MAX_BATCH).map(|chunk| Box::pin(self.one_batch(chunk, effect))).collect();
+        let answers: Vec<Vec<ItemAnswer>> =
+            futures::stream::iter(batches).buffered(BATCHES_AT_ONCE).collect().await;
         answers.into_iter().flatten().collect()
     }
 
@@ -144,9 +161,11 @@ impl Graph {
     async fn one_batch(&self, items: &[Request], effect: Option<&EffectKey>) -> Vec<ItemAnswer> {
         let answers: Mutex<Vec<Option<ItemAnswer>>> = Mutex::new(items.iter().map(|_| None).collect());
         let lock = || answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = |a: &Option<ItemAnswer>| matches!(a, None | Some(Err(ItemFault::Other(Fault::Transient { .. }))));
+        let open =
+            |a: &Option<ItemAnswer>| matches!(a, None | Some(Err(ItemFault::Other(Fault::Transient { .. }))));
         let result = crate::retry::transient(|| async {
-            let pending: Vec<usize> = lock().iter().enumerate().filter(|(_, a)| open(a)).map(|(i, _)| i).collect();
+            let pending: Vec<usize> =
+                lock().iter().enumerate().filter(|(_, a)| open(a)).map(|(i, _)| i).collect();
             let asked: Vec<Request> = pending.iter().map(|i| items[*i].clone()).collect();
             let answered = self.ask(&asked, effect).await?;
             let mut all = lock();
@@ -172,9 +191,13 @@ impl Graph {
         let name = call.name();
         let answer = self.once(call).await?;
         let batch: Batch = parse_json(&name, answer.status, &answer.body)?;
-        let mut by_id: HashMap<String, BatchItem> = batch.responses.into_iter().map(|r| (r.id.clone(), r)).collect();
+        let mut by_id: HashMap<String, BatchItem> =
+            batch.responses.into_iter().map(|r| (r.id.clone(), r)).collect();
         let judge = |(i, item): (usize, &Request)| match by_id.remove(&i.to_string()) {
-            None => Err(ItemFault::Other(Fault::transient(format!("{} was not answered in the batch", item.template)))),
+            None => Err(ItemFault::Other(Fault::transient(format!(
+                "{} was not answered in the batch",
+                item.template
+            )))),
             Some(response) => self.judge_item(item, response),
         };
         Ok(items.iter().enumerate().map(judge).collect())

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use trueup_model::job::Check;
-use trueup_model::observed::{AssignmentSeen, Assignments, ComplianceSeen, MAX_LISTED, Observed, VersionSeen};
+use trueup_model::observed::{
+    AssignmentSeen, Assignments, ComplianceSeen, MAX_LISTED, Observed, VersionSeen,
+};
 use trueup_model::target::IntuneTarget;
 use trueup_model::{Duration, Fault, Target, Time};
 
@@ -131,7 +133,9 @@ fn put_assignments(loaded: &mut Loaded<Arc<[AssignmentSeen]>>, id: String, wire:
             loaded.values.insert(id, Some(seen.into()));
         }
         Err(why) => {
-            loaded.faults.insert(id.clone(), Fault::permanent(format!("assignments of mobileApp {id}: {why}")));
+            loaded
+                .faults
+                .insert(id.clone(), Fault::permanent(format!("assignments of mobileApp {id}: {why}")));
         }
     }
 }
@@ -192,7 +196,10 @@ async fn load_devices(graph: &Graph, keys: Vec<String>) -> Result<Loaded<Arc<Dev
 }
 
 /// Several lists in batches, with the pages that follow.
-async fn lists<T: serde::de::DeserializeOwned>(graph: &Graph, items: &[Request]) -> Vec<Result<Vec<T>, ItemFault>> {
+async fn lists<T: serde::de::DeserializeOwned>(
+    graph: &Graph,
+    items: &[Request],
+) -> Vec<Result<Vec<T>, ItemFault>> {
     let mut all = Vec::with_capacity(items.len());
     for (item, answer) in items.iter().zip(graph.batch(items, None).await) {
         all.push(match answer {
@@ -209,7 +216,11 @@ async fn lists<T: serde::de::DeserializeOwned>(graph: &Graph, items: &[Request])
     all
 }
 
-fn report(name: &str, detected: &Answers<Arc<[DetectedApp]>>, devices: &Answers<Arc<DeviceSet>>) -> Result<Report, Fault> {
+fn report(
+    name: &str,
+    detected: &Answers<Arc<[DetectedApp]>>,
+    devices: &Answers<Arc<DeviceSet>>,
+) -> Result<Report, Fault> {
     let lost = || Fault::bug(format!("'{name}' was not looked up"));
     let (mut at, apps) = detected.get(name).cloned().ok_or_else(lost)??;
     let mut sets: Vec<(&DetectedApp, Option<Arc<DeviceSet>>)> = Vec::new();
@@ -275,7 +286,9 @@ fn observed(
     let (mut at, here) = find(&target.app_id)?;
     let here = here.ok_or_else(|| {
         let id = &target.app_id;
-        Fault::permanent(format!("there is no mobileApp {id}: create it in Intune or correct target.app_id of the intent"))
+        Fault::permanent(format!(
+            "there is no mobileApp {id}: create it in Intune or correct target.app_id of the intent"
+        ))
     })?;
     let mut replaced = Vec::new();
     for id in &target.replaces {
@@ -300,9 +313,14 @@ mod tests {
 
     #[test]
     fn few_are_read_in_a_batch_many_at_once() {
-        for (missing, known, batch) in
-            [(1, None, true), (20, None, true), (21, None, false), (21, Some(2000), false), (21, Some(2101), true), (500, Some(2000), false)]
-        {
+        for (missing, known, batch) in [
+            (1, None, true),
+            (20, None, true),
+            (21, None, false),
+            (21, Some(2000), false),
+            (21, Some(2101), true),
+            (500, Some(2000), false),
+        ] {
             assert_eq!(in_batches(missing, known, 100), batch, "{missing} of {known:?}");
         }
     }
@@ -310,13 +328,18 @@ mod tests {
     #[test]
     fn compliance_counts_all_and_lists_some() {
         let day = |d: i64| Some(Time::UNIX_EPOCH + Duration::days(d));
-        let device = |n: usize, standing, last_sync| Device { id: format!("{n:03}").into(), standing, last_sync };
-        let mut devices: Vec<Device> = (0..60).map(|n| device(n, Standing::Failing, day(n as i64 + 1))).collect();
+        let device =
+            |n: usize, standing, last_sync| Device { id: format!("{n:03}").into(), standing, last_sync };
+        let mut devices: Vec<Device> =
+            (0..60).map(|n| device(n, Standing::Failing, day(n as i64 + 1))).collect();
         devices.push(device(100, Standing::Fine, day(900)));
         devices.push(device(101, Standing::Unknown, None));
         let all = devices.iter().map(|d| (&*d.id, d)).collect();
         let seen = compliance(&all);
-        assert_eq!((seen.devices, seen.noncompliant, seen.unknown, seen.failing.len()), (62, 60, 1, MAX_LISTED));
+        assert_eq!(
+            (seen.devices, seen.noncompliant, seen.unknown, seen.failing.len()),
+            (62, 60, 1, MAX_LISTED)
+        );
         assert!(seen.failing.is_sorted());
         assert_eq!(seen.reported, day(60), "the newest of those that fail");
         let fine = compliance(&devices[60..].iter().map(|d| (&*d.id, d)).collect());

@@ -49,7 +49,8 @@ pub const ALL_DEVICES: &str = "allDevicesAssignmentTarget";
 
 /// Whom an assignment reaches, or `None` for a kind of target this product has no word for.
 pub fn scope_of(target: &Value) -> Result<Option<(Scope, bool)>, String> {
-    let target: Option<TargetWire> = serde_json::from_value(target.clone()).map_err(|e| format!("target: {e}"))?;
+    let target: Option<TargetWire> =
+        serde_json::from_value(target.clone()).map_err(|e| format!("target: {e}"))?;
     let Some(target) = target else { return Ok(None) };
     let group = || target.group.clone().filter(|g| !g.is_empty()).ok_or("a group target without groupId");
     Ok(match local_name(&target.kind) {
@@ -86,8 +87,8 @@ pub fn assignments(app: &str, wire: &[Value]) -> Result<Vec<AssignmentSeen>, Str
     let mut seen = Vec::with_capacity(wire.len());
     for value in wire {
         let assignment: AssignmentWire = serde_json::from_value(value.clone()).map_err(|e| e.to_string())?;
-        let install =
-            install_of(&assignment.intent).ok_or_else(|| format!("unknown intent '{}'", assignment.intent.escape_default()))?;
+        let install = install_of(&assignment.intent)
+            .ok_or_else(|| format!("unknown intent '{}'", assignment.intent.escape_default()))?;
         if assignment.target.is_none() {
             continue;
         }
@@ -206,7 +207,11 @@ mod tests {
 
     #[test]
     fn an_unknown_intent_is_not_guessed() {
-        let wire = |intent: &str| vec![json!({"intent": intent, "target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}})];
+        let wire = |intent: &str| {
+            vec![
+                json!({"intent": intent, "target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}}),
+            ]
+        };
         assert_eq!(assignments("a", &wire("uninstall")).unwrap()[0].install, Install::Uninstall);
         assert!(assignments("a", &wire("Required")).is_err());
     }
@@ -215,7 +220,9 @@ mod tests {
     fn check_in_times() {
         let now: Time = "2026-11-21T10:00:00Z".parse().unwrap();
         let read = |t: Option<&str>| {
-            DeviceWire { id: "d".into(), compliance: None, last_sync: t.map(str::to_owned) }.read(now).last_sync
+            DeviceWire { id: "d".into(), compliance: None, last_sync: t.map(str::to_owned) }
+                .read(now)
+                .last_sync
         };
         assert_eq!(read(Some("2030-01-01T00:00:00Z")), Some(now));
         assert_eq!(read(Some("2017-01-01T00:02:49.3205976-08:00")).unwrap().timestamp(), 1_483_257_769);

@@ -153,7 +153,10 @@ mod tests {
         let all = batch(&[assignments_of("a"), sync_device("d"), assign("a", Vec::new())]);
         assert_eq!(all.cost, Cost { apps: 2, devices: 1, writes: 2 });
         let body = all.body.unwrap();
-        assert_eq!(body["requests"][1], json!({"id": "1", "method": "POST", "url": "/deviceManagement/managedDevices/d/syncDevice"}));
+        assert_eq!(
+            body["requests"][1],
+            json!({"id": "1", "method": "POST", "url": "/deviceManagement/managedDevices/d/syncDevice"})
+        );
         assert_eq!(body["requests"][2]["headers"]["Content-Type"], "application/json");
     }
 }

@@ -72,9 +72,14 @@ async fn main() -> anyhow::Result<()> {
     for name in &args.tenants {
         simulator.tenant(name).seed(&seed);
     }
-    let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
+    let listener = tokio::net::TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("listen on {}", args.listen))?;
     let origin = format!("http://{}", listener.local_addr()?);
-    println!("{}", serde_json::json!({"graph_url": format!("{origin}/v1.0"), "login_url": origin, "tenants": args.tenants}));
+    println!(
+        "{}",
+        serde_json::json!({"graph_url": format!("{origin}/v1.0"), "login_url": origin, "tenants": args.tenants})
+    );
     let stop = async {
         // If the signal cannot be waited for, the process is ended by it.
         if tokio::signal::ctrl_c().await.is_err() {

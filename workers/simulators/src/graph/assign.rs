@@ -8,7 +8,8 @@ use crate::state::{Assignment, Reach};
 
 /// Reads `{"mobileAppAssignments": […]}`; the error says what Graph would refuse.
 pub(crate) fn read(body: &[u8]) -> Result<Vec<Assignment>, String> {
-    let body: Value = serde_json::from_slice(body).map_err(|e| format!("Unable to read JSON request payload: {e}"))?;
+    let body: Value =
+        serde_json::from_slice(body).map_err(|e| format!("Unable to read JSON request payload: {e}"))?;
     let body = object(&body, "The request body")?;
     only(body, &["mobileAppAssignments"], "action 'assign'")?;
     let list = body.get("mobileAppAssignments").and_then(Value::as_array);
@@ -39,7 +40,8 @@ fn one(item: &Value) -> Result<Assignment, String> {
         let map = object(&settings, "settings")?;
         let kind = typed(map, "settings", true)?;
         let known = SETTINGS.iter().find(|(name, _)| *name == kind);
-        let (_, fields) = known.ok_or_else(|| format!("'{}' is not a type of assignment settings.", brief(&kind)))?;
+        let (_, fields) =
+            known.ok_or_else(|| format!("'{}' is not a type of assignment settings.", brief(&kind)))?;
         only(map, fields, &kind)?;
     }
     Ok(Assignment { intent: intent.to_owned(), reach, settings })
@@ -48,7 +50,8 @@ fn one(item: &Value) -> Result<Assignment, String> {
 fn reach(target: &Map<String, Value>) -> Result<Reach, String> {
     let kind = typed(target, "target", true)?;
     let known = TARGETS.iter().find(|(name, _)| *name == kind);
-    let (_, fields) = known.ok_or_else(|| format!("'{}' is not a type of assignment target.", brief(&kind)))?;
+    let (_, fields) =
+        known.ok_or_else(|| format!("'{}' is not a type of assignment target.", brief(&kind)))?;
     only(target, fields, &kind)?;
     let group = || {
         let id = target.get("groupId").and_then(Value::as_str).unwrap_or_default();
@@ -69,7 +72,11 @@ fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, St
 /// The local name in `@odata.type`.
 fn typed(map: &Map<String, Value>, expected: &str, needed: bool) -> Result<String, String> {
     let Some(kind) = map.get("@odata.type").and_then(Value::as_str) else {
-        return if needed { Err(format!("{expected} needs '@odata.type'.")) } else { Ok(expected.to_owned()) };
+        return if needed {
+            Err(format!("{expected} needs '@odata.type'."))
+        } else {
+            Ok(expected.to_owned())
+        };
     };
     let name = kind.strip_prefix('#').unwrap_or(kind).strip_prefix("microsoft.graph.");
     match name {
@@ -127,7 +134,8 @@ mod tests {
     fn what_graph_takes() {
         let mut ios = item();
         ios["target"] = json!({"@odata.type": "microsoft.graph.allDevicesAssignmentTarget"});
-        ios["settings"] = json!({"@odata.type": "#microsoft.graph.iosStoreAppAssignmentSettings", "isRemovable": true});
+        ios["settings"] =
+            json!({"@odata.type": "#microsoft.graph.iosStoreAppAssignmentSettings", "isRemovable": true});
         assert_eq!(read_items(vec![item(), ios]).unwrap().len(), 2);
         assert_eq!(read_items(Vec::new()), Ok(Vec::new()));
         let again: Vec<Value> = read_items(vec![item()]).unwrap().iter().map(|a| write(a, 0)).collect();
@@ -149,12 +157,18 @@ mod tests {
             ("'source' does not exist", |i| i["source"] = "direct".into()),
             ("target must be an object", |i| i["target"] = Value::Null),
             ("needs '@odata.type'", |i| i["target"] = json!({"groupId": G})),
-            ("not a type of assignment target", |i| i["target"]["@odata.type"] = "#microsoft.graph.GroupAssignmentTarget".into()),
+            ("not a type of assignment target", |i| {
+                i["target"]["@odata.type"] = "#microsoft.graph.GroupAssignmentTarget".into()
+            }),
             ("not a type that can be here", |i| i["target"]["@odata.type"] = "groupAssignmentTarget".into()),
             ("not a valid groupId", |i| i["target"]["groupId"] = "x".into()),
             ("'groupid' does not exist", |i| i["target"]["groupid"] = G.into()),
-            ("'groupId' does not exist", |i| i["target"]["@odata.type"] = "#microsoft.graph.allDevicesAssignmentTarget".into()),
-            ("not a type of assignment settings", |i| i["settings"] = json!({"@odata.type": "#microsoft.graph.x"})),
+            ("'groupId' does not exist", |i| {
+                i["target"]["@odata.type"] = "#microsoft.graph.allDevicesAssignmentTarget".into()
+            }),
+            ("not a type of assignment settings", |i| {
+                i["settings"] = json!({"@odata.type": "#microsoft.graph.x"})
+            }),
             ("'isremovable' does not exist", |i| {
                 i["settings"] = json!({"@odata.type": "#microsoft.graph.iosStoreAppAssignmentSettings", "isremovable": true});
             }),

@@ -21,7 +21,11 @@ struct Item {
 
 pub(super) fn serve(tenant: &Tenant, asked: &Asked<'_>) -> Reply {
     if asked.method != "POST" || !asked.query.is_empty() {
-        return refuse(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.");
+        return refuse(
+            405,
+            "Request_BadRequest",
+            "Specified HTTP method is not allowed for the request target.",
+        );
     }
     if !asked.content_type.starts_with("application/json") {
         return bad_request("A Content-Type of application/json is needed.");
@@ -33,7 +37,8 @@ pub(super) fn serve(tenant: &Tenant, asked: &Asked<'_>) -> Reply {
     let mut done: BTreeMap<&str, u16> = BTreeMap::new();
     let mut responses = Vec::with_capacity(items.len());
     for item in &items {
-        let failed = item.depends_on.iter().any(|id| done.get(id.as_str()).is_none_or(|status| *status >= 400));
+        let failed =
+            item.depends_on.iter().any(|id| done.get(id.as_str()).is_none_or(|status| *status >= 400));
         let reply = if failed {
             Some(refuse(424, "FailedDependency", "A request this one depends on failed."))
         } else {
@@ -51,7 +56,9 @@ fn one(tenant: &Tenant, asked: &Asked<'_>, item: &Item) -> Option<Reply> {
     match tenant.take_trouble(&format!("{} {}", item.method, item.url), true, false) {
         Some(Trouble::ItemLost) => return None,
         Some(Trouble::Item { status: 429, retry_after }) => return Some(too_many(retry_after)),
-        Some(Trouble::Item { status, .. }) => return Some(refuse(status, "UnknownError", "An error has occurred.")),
+        Some(Trouble::Item { status, .. }) => {
+            return Some(refuse(status, "UnknownError", "An error has occurred."));
+        }
         _ => {}
     }
     let (path, query) = item.url.split_once('?').unwrap_or((&item.url, ""));
@@ -71,7 +78,8 @@ fn one(tenant: &Tenant, asked: &Asked<'_>, item: &Item) -> Option<Reply> {
 }
 
 fn response(id: &str, reply: Reply) -> Value {
-    let mut headers: Map<String, Value> = reply.headers.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+    let mut headers: Map<String, Value> =
+        reply.headers.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
     if reply.body.is_some() {
         headers.insert("Content-Type".into(), "application/json".into());
     }
@@ -84,7 +92,8 @@ fn response(id: &str, reply: Reply) -> Value {
 
 /// Another order, the same each time.
 fn shuffled(responses: Vec<Value>) -> Vec<Value> {
-    let mut keyed: Vec<(usize, Value)> = responses.into_iter().enumerate().map(|(i, r)| ((i * 7 + 3) % 23, r)).collect();
+    let mut keyed: Vec<(usize, Value)> =
+        responses.into_iter().enumerate().map(|(i, r)| ((i * 7 + 3) % 23, r)).collect();
     keyed.sort_by_key(|(key, _)| *key);
     keyed.into_iter().map(|(_, r)| r).collect()
 }
@@ -113,7 +122,10 @@ fn item(value: &Value) -> Result<Item, String> {
     let map = value.as_object().ok_or("A batch request must be an object.")?;
     let known = ["id", "method", "url", "headers", "body", "dependsOn"];
     if let Some(k) = map.keys().find(|k| !known.contains(&k.as_str())) {
-        return Err(format!("Unknown property '{}' in a batch request.", k.chars().take(40).collect::<String>()));
+        return Err(format!(
+            "Unknown property '{}' in a batch request.",
+            k.chars().take(40).collect::<String>()
+        ));
     }
     let text = |name: &str| {
         let text = map.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
@@ -133,7 +145,8 @@ fn item(value: &Value) -> Result<Item, String> {
         .and_then(|(_, v)| v.as_str())
         .unwrap_or_default()
         .to_owned();
-    let body = map.get("body").filter(|b| !b.is_null()).map(|b| b.to_string().into_bytes()).unwrap_or_default();
+    let body =
+        map.get("body").filter(|b| !b.is_null()).map(|b| b.to_string().into_bytes()).unwrap_or_default();
     if !body.is_empty() && content_type.is_empty() {
         return Err("A batch request with a body needs a Content-Type header.".into());
     }

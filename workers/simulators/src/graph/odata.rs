@@ -29,7 +29,8 @@ impl Options {
             match name.as_str() {
                 "$top" => {
                     let top = value.parse().ok().filter(|n| (1..=1000).contains(n));
-                    options.top = Some(top.ok_or_else(|| format!("Invalid value '{}' for $top.", brief(&value)))?);
+                    options.top =
+                        Some(top.ok_or_else(|| format!("Invalid value '{}' for $top.", brief(&value)))?);
                 }
                 "$select" => options.select = Some(value.split(',').map(|f| f.trim().to_owned()).collect()),
                 "$expand" => options.expand = Some(value),
@@ -43,15 +44,29 @@ impl Options {
     }
 
     /// Refuses what this resource does not have.
-    pub(crate) fn allow(&self, top: bool, fields: Option<&[&str]>, expand: &[&str], filter: bool) -> Result<(), String> {
+    pub(crate) fn allow(
+        &self,
+        top: bool,
+        fields: Option<&[&str]>,
+        expand: &[&str],
+        filter: bool,
+    ) -> Result<(), String> {
         if self.top.is_some() && !top {
             return Err("The query specified in the URI is not valid: $top is not allowed.".into());
         }
-        if let Some(unknown) = self.select.iter().flatten().find(|f| !fields.is_some_and(|all| all.contains(&f.as_str()))) {
-            return Err(format!("Parsing OData Select and Expand failed: Could not find a property named '{}'.", brief(unknown)));
+        if let Some(unknown) =
+            self.select.iter().flatten().find(|f| !fields.is_some_and(|all| all.contains(&f.as_str())))
+        {
+            return Err(format!(
+                "Parsing OData Select and Expand failed: Could not find a property named '{}'.",
+                brief(unknown)
+            ));
         }
         if let Some(other) = self.expand.as_deref().filter(|e| !expand.contains(e)) {
-            return Err(format!("Parsing OData Select and Expand failed: '{}' cannot be expanded here.", brief(other)));
+            return Err(format!(
+                "Parsing OData Select and Expand failed: '{}' cannot be expanded here.",
+                brief(other)
+            ));
         }
         if self.filter.is_some() && !filter {
             return Err("The query specified in the URI is not valid: $filter is not allowed.".into());
@@ -68,7 +83,8 @@ impl Options {
         let Some(filter) = &self.filter else { return Ok(None) };
         let literal = filter.strip_prefix("displayName eq '").and_then(|rest| rest.strip_suffix('\''));
         let fine = literal.filter(|t| t.replace("''", "").find('\'').is_none());
-        fine.map(|t| Some(t.replace("''", "'"))).ok_or_else(|| format!("Invalid filter clause: '{}'.", brief(filter)))
+        fine.map(|t| Some(t.replace("''", "'")))
+            .ok_or_else(|| format!("Invalid filter clause: '{}'.", brief(filter)))
     }
 }
 
@@ -77,12 +93,25 @@ fn brief(text: &str) -> String {
 }
 
 /// An object with only the wanted properties.
-pub(crate) fn project<'a>(options: &Options, fields: impl IntoIterator<Item = (&'a str, Value)>) -> Map<String, Value> {
-    fields.into_iter().filter(|(name, _)| options.wants(name)).map(|(name, value)| (name.to_owned(), value)).collect()
+pub(crate) fn project<'a>(
+    options: &Options,
+    fields: impl IntoIterator<Item = (&'a str, Value)>,
+) -> Map<String, Value> {
+    fields
+        .into_iter()
+        .filter(|(name, _)| options.wants(name))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// A page as Graph sends it. `next`: where the one after it begins.
-pub(crate) fn page(asked: &Asked<'_>, context: &str, options: &Options, value: Vec<Value>, next: Option<usize>) -> Value {
+pub(crate) fn page(
+    asked: &Asked<'_>,
+    context: &str,
+    options: &Options,
+    value: Vec<Value>,
+    next: Option<usize>,
+) -> Value {
     let mut body = Map::new();
     body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#{context}", asked.origin).into());
     body.insert("value".into(), value.into());
@@ -92,11 +121,13 @@ pub(crate) fn page(asked: &Asked<'_>, context: &str, options: &Options, value: V
         LinkStyle::Circular => Some(options.skip),
     };
     if let Some(next) = next {
-        let origin = if asked.link == LinkStyle::Foreign { "https://graph.microsoft.example" } else { asked.origin };
+        let origin =
+            if asked.link == LinkStyle::Foreign { "https://graph.microsoft.example" } else { asked.origin };
         let kept: Vec<&str> =
             asked.query.split('&').filter(|p| !p.is_empty() && !p.starts_with("$skiptoken")).collect();
         let and = if kept.is_empty() { "" } else { "&" };
-        let link = format!("{origin}/v1.0{}?{}{and}$skiptoken={}", asked.path, kept.join("&"), write_token(next));
+        let link =
+            format!("{origin}/v1.0{}?{}{and}$skiptoken={}", asked.path, kept.join("&"), write_token(next));
         body.insert("@odata.nextLink".into(), link.into());
     }
     Value::Object(body)
@@ -159,7 +190,13 @@ mod tests {
     fn the_one_filter() {
         let name = |f: &str| Options { filter: Some(f.into()), ..Options::default() }.display_name();
         assert_eq!(name("displayName eq 'O''Hare'"), Ok(Some("O'Hare".into())));
-        for wrong in ["DisplayName eq 'a'", "displayName Eq 'a'", "displayName eq a", "displayName eq 'a'b'", "version eq '1'"] {
+        for wrong in [
+            "DisplayName eq 'a'",
+            "displayName Eq 'a'",
+            "displayName eq a",
+            "displayName eq 'a'b'",
+            "version eq '1'",
+        ] {
             assert!(name(wrong).is_err(), "{wrong}");
         }
     }

@@ -44,7 +44,13 @@ pub const TARGETS: [(&str, &[&str]); 4] = [
 pub const SETTINGS: [(&str, &[&str]); 2] = [
     (
         "win32LobAppAssignmentSettings",
-        &["autoUpdateSettings", "deliveryOptimizationPriority", "installTimeSettings", "notifications", "restartSettings"],
+        &[
+            "autoUpdateSettings",
+            "deliveryOptimizationPriority",
+            "installTimeSettings",
+            "notifications",
+            "restartSettings",
+        ],
     ),
     ("iosStoreAppAssignmentSettings", &["isRemovable", "uninstallOnDeviceRemoval", "vpnConfigurationId"]),
 ];

@@ -1,0 +1,65 @@
+//! `trueup dev`: everything in one process, on this host.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use trueup_boot::config::ENV_PREFIX;
+use trueup_boot::shutdown::Shutdown;
+
+use crate::context::Context;
+use crate::dev::{Dev, DevOptions, Speed, TENANTS};
+use crate::failure::{Exit, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  trueup dev
+  trueup dev --clock 720x
+  trueup dev --dir /tmp/try --listen 127.0.0.1:0 --config fleet.yaml
+
+Starts a private Redis (redis-server or valkey-server must be installed), a simulated Microsoft Graph with the tenants
+contoso, fabrikam and tailspin, the API and the workers; ends them all on ctrl-c. State is kept below --dir: the next
+start goes on where this one stopped. The simulated tenants begin anew.";
+
+/// Run everything on this host: Redis, simulated planes, API, workers
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Where state is kept
+    #[arg(long, default_value = ".trueup", value_name = "DIR")]
+    dir: PathBuf,
+    /// Address and port of the API; 0 takes a free one
+    #[arg(long, env = "TRUEUP_LISTEN", default_value = "127.0.0.1:7171", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// How fast time runs: 720x lives an hour in five seconds. Without it: as before, or real time
+    #[arg(long, value_name = "SPEED")]
+    clock: Option<Speed>,
+    /// More connections, policy and limits (YAML), as for `trueup work`
+    #[arg(long, value_name = "FILE", env = "TRUEUP_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    log: crate::telemetry::LogArgs,
+}
+
+impl Args {
+    pub(crate) async fn run(self, cx: &Context) -> Result<Exit, Failure> {
+        trueup_server::loopback_only(self.listen).map_err(|why| Failure::usage(why).at("--listen or TRUEUP_LISTEN"))?;
+        let _telemetry = self.log.init("trueup-dev")?;
+        let config = trueup_boot::config::load(self.config.as_deref(), ENV_PREFIX)
+            .map_err(|e| Failure::usage(e.to_string()).at("--config"))?;
+        let shutdown =
+            Shutdown::on_signal().map_err(|e| Failure::new(Exit::Failed, format!("cannot listen to signals: {e}")))?;
+        let options = DevOptions { dir: self.dir, listen: self.listen, speed: self.clock, config, apps: 200 };
+        let mut dev = Dev::start(options).await?;
+        cx.note(&format!(
+            "API       {}   (no authentication in this version: loopback only)\nRedis     {}\ntenants   {} (simulated)\n\
+             Try       trueup --url {} get intents        ctrl-c stops everything",
+            dev.url,
+            trueup_engine::shown(&dev.redis_url),
+            TENANTS.join(", "),
+            dev.url
+        ));
+        let ran = dev.run_until(&shutdown).await;
+        dev.end().await?;
+        ran.map(|()| Exit::Done)
+    }
+}

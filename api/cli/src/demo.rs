@@ -1,0 +1,161 @@
+//! The demo: a sample fleet, broken as an operator would break it, watched until it is as it should be.
+
+mod fleet;
+mod progress;
+mod story;
+mod summary;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use trueup_boot::shutdown::Shutdown;
+use trueup_engine::By;
+use trueup_model::{Clock as _, CorrelationId, Intent, SystemClock};
+use trueup_runner::WorkConfig;
+
+use crate::dev::{Dev, DevOptions, Speed};
+use crate::failure::{Exit, Failure};
+
+pub(crate) use summary::Summary;
+
+/// Applications of each simulated tenant; together with the folder, 600 intents.
+const APPS: usize = 200;
+/// Between two looks at what happened.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+const PROJECT: [(&str, &str); 4] = [
+    ("site.yml", include_str!("../../../deploy/demo/site.yml")),
+    ("inventory.yml", include_str!("../../../deploy/demo/inventory.yml")),
+    ("templates/service.conf.j2", include_str!("../../../deploy/demo/templates/service.conf.j2")),
+    ("files/banner.txt", include_str!("../../../deploy/demo/files/banner.txt")),
+];
+
+/// What the shipped policy does not allow, and the owner of this host does.
+const HOST_RULE: &str = r#"
+[[rule]]
+name = "own-host"
+say = "automatic"
+kinds = ["compliance_drift"]
+planes = ["ansible"]
+rings = ["lab"]
+because = "the owner of this host lets its playbook run unasked"
+"#;
+
+/// What the demo is run with.
+#[derive(Debug)]
+pub(crate) struct DemoOptions {
+    pub(crate) dir: std::path::PathBuf,
+    pub(crate) listen: std::net::SocketAddr,
+    pub(crate) speed: Speed,
+    /// Real time after which an unfinished demo has failed.
+    pub(crate) within: Duration,
+}
+
+fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
+    move |e| Failure::new(Exit::Failed, format!("{what}: {e}"))
+}
+
+/// Playbook, policy and the folder they keep true.
+fn lay_out(dir: &Path) -> Result<WorkConfig, Failure> {
+    let write = |path: std::path::PathBuf, text: &str| {
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text))
+    };
+    for (name, text) in PROJECT {
+        write(dir.join("project").join(name), text).map_err(failed("cannot write the demo's playbook"))?;
+    }
+    let policy = dir.join("policy.toml");
+    write(policy.clone(), &format!("{}{HOST_RULE}", trueup_runner::DEFAULT_POLICY))
+        .map_err(failed("cannot write the demo's policy"))?;
+    let config = json!({
+        "connections": [{
+            "plane": "ansible",
+            "name": "this-host",
+            "tenant": fleet::HOST_TENANT,
+            "project": dir.join("project"),
+            "vars": {"demo_dir": dir.join("folder")},
+        }],
+        "policy": policy,
+    });
+    serde_json::from_value(config).map_err(|e| Failure::new(Exit::Failed, format!("the demo's configuration: {e}")))
+}
+
+/// Starts with an empty state, whatever an earlier demo left.
+fn clear(dir: &Path) -> Result<std::path::PathBuf, Failure> {
+    if dir.join("redis").exists() || dir.join("project").exists() {
+        std::fs::remove_dir_all(dir).map_err(failed("cannot remove the last demo's data"))?;
+    }
+    std::fs::create_dir_all(dir).map_err(failed("cannot create the demo's directory"))?;
+    dir.canonicalize().map_err(failed("cannot resolve the demo's directory"))
+}
+
+/// Runs it to its end; the fleet goes on until the caller ends it.
+pub(crate) async fn run(
+    options: DemoOptions,
+    shutdown: &Shutdown,
+    say: &dyn Fn(&str),
+) -> Result<(Dev, Summary), Failure> {
+    let dir = clear(&options.dir)?;
+    let config = lay_out(&dir)?;
+    let mut dev =
+        Dev::start(DevOptions { dir: dir.clone(), listen: options.listen, speed: Some(options.speed), config, apps: APPS })
+            .await?;
+    say(&format!("API {}   try: trueup --url {} queue ls", dev.url, dev.url));
+
+    let watched = {
+        let told = tell(&dev, &dir, options.within, say);
+        tokio::select! {
+            told = told => told,
+            () = shutdown.requested() => Err(Failure::new(Exit::Failed, "interrupted")),
+        }
+    };
+    match watched {
+        Ok(summary) => Ok((dev, summary)),
+        Err(e) => {
+            // The reason counts; that the workers ended may be it.
+            let _ = tokio::time::timeout(Duration::from_millis(10), dev.run_until(shutdown)).await;
+            dev.end().await?;
+            Err(e)
+        }
+    }
+}
+
+async fn tell(dev: &Dev, dir: &Path, within: Duration, say: &dyn Fn(&str)) -> Result<Summary, Failure> {
+    let began = SystemClock.now();
+    let broken = story::Story::new();
+    let intents: Vec<Intent> = fleet::intents(APPS);
+    let by = By {
+        actor: "demo:operator".into(),
+        correlation_id: CorrelationId::derive(&["demo", &began.timestamp_millis().to_string()]),
+        now: dev.clock.now(),
+    };
+    for chunk in intents.chunks(200) {
+        dev.store.apply(chunk, &by).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+    }
+    say(&format!("applied {} intents of {} tenants", intents.len(), crate::dev::TENANTS.len()));
+
+    let mut progress = progress::Progress::new(dev.clock.now());
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut broke = false;
+    loop {
+        looks.tick().await;
+        progress.look(dev).await?;
+        if !broke && progress.all_checked(intents.len()) && dir.join("folder/banner.txt").exists() {
+            broken.happen(dev, dir)?;
+            say("the fleet is true to what was meant; now somebody breaks it");
+            progress.broken_at(dev.clock.now());
+            broke = true;
+        }
+        if let Some(line) = progress.line(dev.clock.now()) {
+            say(&line);
+        }
+        let summary = Summary::of(&progress, &broken, dir, dev).await?;
+        if broke && summary.as_expected {
+            return Ok(summary);
+        }
+        let took = (SystemClock.now() - began).to_std().unwrap_or_default();
+        if took > within {
+            return Ok(summary);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What happened so far, read from the event store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trueup_engine::EventFilter;
+use trueup_model::{Event, EventKind, IntentKey, Time};
+
+use crate::dev::Dev;
+use crate::failure::{Exit, Failure};
+
+/// Shown hours of a time span, for people.
+fn hours(from: Time, to: Time) -> String {
+    let minutes = (to - from).num_minutes();
+    format!("{}:{:02}", minutes / 60, minutes % 60)
+}
+
+#[derive(Debug)]
+pub(crate) struct Progress {
+    began: Time,
+    broken: Option<Time>,
+    after: BTreeMap<u16, u64>,
+    checked: usize,
+    last_line: String,
+    /// Times of what matters, by intent, in order.
+    pub(crate) by_intent: BTreeMap<IntentKey, Vec<(EventKind, Time)>>,
+    pub(crate) drift: BTreeMap<String, u64>,
+    pub(crate) counts: BTreeMap<EventKind, u64>,
+}
+
+impl Progress {
+    pub(crate) fn new(now: Time) -> Self {
+        Self {
+            began: now,
+            broken: None,
+            after: BTreeMap::new(),
+            checked: 0,
+            last_line: String::new(),
+            by_intent: BTreeMap::new(),
+            drift: BTreeMap::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Reads what is new.
+    pub(crate) async fn look(&mut self, dev: &Dev) -> Result<(), Failure> {
+        let failed = |e: trueup_engine::EngineError| Failure::new(Exit::Failed, e.to_string());
+        loop {
+            let events = dev.store.events(&EventFilter::default(), &self.after, 1_000).await.map_err(failed)?;
+            if events.is_empty() {
+                break;
+            }
+            for (p, event) in events {
+                self.after.insert(p.0, event.seq);
+                self.note(&event);
+            }
+        }
+        if self.broken.is_none() {
+            self.checked = 0;
+            let mut cursor = None;
+            loop {
+                let page = dev.store.list_intents(cursor.as_deref(), 500).await.map_err(failed)?;
+                self.checked += page.items.iter().filter(|r| r.state.checked_at.is_some()).count();
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, event: &Event) {
+        *self.counts.entry(event.event_type).or_default() += 1;
+        if event.event_type == EventKind::DriftDetected {
+            let kind = event.event_data.get("drift_type").and_then(|k| k.as_str()).unwrap_or("unknown");
+            *self.drift.entry(kind.to_owned()).or_default() += 1;
+        }
+        if !event.intent.is_empty() {
+            let key = IntentKey::new(event.tenant.clone(), event.intent.clone());
+            self.by_intent.entry(key).or_default().push((event.event_type, event.created_at));
+        }
+    }
+
+    pub(crate) fn all_checked(&self, intents: usize) -> bool {
+        self.checked >= intents
+    }
+
+    pub(crate) fn broken_at(&mut self, now: Time) {
+        self.broken = Some(now);
+    }
+
+    pub(crate) fn count(&self, kind: EventKind) -> u64 {
+        self.counts.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// Intents to which this has happened.
+    pub(crate) fn with(&self, kind: EventKind) -> BTreeSet<&IntentKey> {
+        self.by_intent.iter().filter(|(_, all)| all.iter().any(|(k, _)| *k == kind)).map(|(key, _)| key).collect()
+    }
+
+    /// A line when something changed.
+    pub(crate) fn line(&mut self, now: Time) -> Option<String> {
+        let text = match self.broken {
+            None => format!("first look: {} intents checked", self.checked),
+            Some(_) => {
+                let drift: Vec<String> = self.drift.iter().map(|(kind, n)| format!("{n} {}", kind.replace('_', " "))).collect();
+                format!(
+                    "drift: {}; attempts {}, verified {}, failed {}; waiting for people {}; escalated {}",
+                    if drift.is_empty() { "none yet".to_owned() } else { drift.join(", ") },
+                    self.count(EventKind::RemediationStarted),
+                    self.count(EventKind::RemediationVerified),
+                    self.count(EventKind::RemediationFailed),
+                    self.count(EventKind::ApprovalOpened).saturating_sub(self.count(EventKind::ApprovalWithdrawn)),
+                    self.count(EventKind::Escalated),
+                )
+            }
+        };
+        let since = self.broken.unwrap_or(self.began);
+        if text == self.last_line {
+            return None;
+        }
+        self.last_line.clone_from(&text);
+        Some(format!("[{} h] {text}", hours(since, now)))
+    }
+}

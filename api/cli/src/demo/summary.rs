@@ -1,0 +1,148 @@
+//! Whether the fleet ended as expected, with the figures that say so.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use trueup_model::{ApprovalKind, ApprovalState, DriftKind, EventKind, IntentKey};
+
+use super::fleet;
+use super::progress::Progress;
+use super::story::Story;
+use crate::dev::Dev;
+use crate::failure::{Exit, Failure};
+
+/// A wait may be longer than the ladder says by this many minutes of shown time: jobs take real time, and the demo's
+/// clock runs fast.
+const LATE_MINUTES: f64 = 45.0;
+
+/// The ladder, in minutes.
+const WAITS: [f64; 3] = [60.0, 120.0, 240.0];
+
+/// Waits of one escalated intent, in minutes of shown time: between the attempts, then to the escalation.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Climbed {
+    intent: IntentKey,
+    attempts: usize,
+    failed_attempts: usize,
+    waits_minutes: Vec<f64>,
+    as_expected: bool,
+}
+
+/// What `make demo ONCE=1` prints.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) as_expected: bool,
+    /// What is not (yet) as expected.
+    pub(crate) missing: Vec<String>,
+    intents: usize,
+    tenants: usize,
+    drift_detected: BTreeMap<String, u64>,
+    remediation_attempts: u64,
+    remediations_verified: u64,
+    remediations_failed: u64,
+    open_reviews: usize,
+    open_cab: usize,
+    escalated: Vec<Climbed>,
+    folder: Folder,
+    dead_letters: u64,
+}
+
+/// The real folder on this host.
+#[derive(Debug, Clone, Serialize)]
+struct Folder {
+    drifted: bool,
+    remediated: bool,
+    verified: bool,
+    restored_on_disk: bool,
+}
+
+impl Folder {
+    fn look(progress: &Progress, dir: &Path) -> Self {
+        let host = fleet::host();
+        let has = |kind| progress.with(kind).contains(&host);
+        let folder = dir.join("folder");
+        let access = std::fs::read_to_string(folder.join("access.list")).unwrap_or_default();
+        Self {
+            drifted: has(EventKind::DriftDetected),
+            remediated: has(EventKind::RemediationApplied),
+            verified: has(EventKind::RemediationVerified),
+            restored_on_disk: folder.join("banner.txt").exists()
+                && !folder.join("conf.d/backdoor.conf").exists()
+                && access.contains("allow 192.0.2.0/24"),
+        }
+    }
+    fn fine(&self) -> bool {
+        self.drifted && self.remediated && self.verified && self.restored_on_disk
+    }
+}
+
+/// The last climb of an intent up the ladder.
+fn climbed(intent: &IntentKey, progress: &Progress) -> Climbed {
+    let all = progress.by_intent.get(intent).map_or(&[][..], Vec::as_slice);
+    let of = |kind: EventKind| all.iter().filter(move |(k, _)| *k == kind).map(|(_, at)| *at);
+    let mut steps: Vec<_> = of(EventKind::RemediationStarted).collect();
+    let attempts = steps.len();
+    steps.extend(of(EventKind::Escalated).take(1));
+    let waits: Vec<f64> = steps.windows(2).map(|w| (w[1] - w[0]).num_seconds() as f64 / 60.0).collect();
+    let in_time = |(wait, due): (&f64, &f64)| *wait >= *due && *wait <= due + LATE_MINUTES;
+    let failed_attempts = of(EventKind::RemediationFailed).count();
+    let as_expected =
+        attempts == 3 && failed_attempts == 3 && waits.len() == 3 && waits.iter().zip(&WAITS).all(in_time);
+    Climbed { intent: intent.clone(), attempts, failed_attempts, waits_minutes: waits, as_expected }
+}
+
+impl Summary {
+    pub(crate) async fn of(progress: &Progress, story: &Story, dir: &Path, dev: &Dev) -> Result<Self, Failure> {
+        let failed = |e: trueup_engine::EngineError| Failure::new(Exit::Failed, e.to_string());
+        let approvals = dev.store.list_approvals(None, 1_000).await.map_err(failed)?.items;
+        let open = |kind| approvals.iter().filter(|a| a.state == ApprovalState::Open && a.kind == kind).count();
+        let dead_letters = dev.store.depths().await.map_err(failed)?.iter().map(|q| q.dead).sum();
+        let escalated: Vec<Climbed> =
+            progress.with(EventKind::Escalated).into_iter().map(|intent| climbed(intent, progress)).collect();
+        let folder = Folder::look(progress, dir);
+
+        let mut missing = Vec::new();
+        for kind in DriftKind::ALL {
+            if !progress.drift.contains_key(kind.as_str()) {
+                missing.push(format!("no {kind} found"));
+            }
+        }
+        let verified = progress.with(EventKind::RemediationVerified);
+        let left = |wanted: Vec<IntentKey>, done: &dyn Fn(&IntentKey) -> bool| wanted.iter().filter(|i| !done(i)).count();
+        let mut require = |n: usize, what: &str| {
+            if n > 0 {
+                missing.push(format!("{n} {what}"));
+            }
+        };
+        require(left(story.mended(), &|i| verified.contains(i)), "not mended and verified");
+        require(left(story.waiting(), &|i| approvals.iter().any(|a| a.intent == *i)), "without a question to people");
+        require(
+            left(story.escalated(), &|i| escalated.iter().any(|c| c.intent == *i && c.as_expected)),
+            "not escalated after attempts at 0, 1 and 3 hours and a last look at 7",
+        );
+        require(usize::from(!folder.fine()), "folder not drifted, mended, verified and restored");
+        require(usize::try_from(dead_letters).unwrap_or(usize::MAX), "dead letters");
+        if open(ApprovalKind::Review) == 0 {
+            missing.push("no open review".into());
+        }
+        if open(ApprovalKind::Cab) == 0 {
+            missing.push("no open question to the change board".into());
+        }
+        Ok(Self {
+            as_expected: missing.is_empty(),
+            missing,
+            intents: fleet::intents(super::APPS).len(),
+            tenants: crate::dev::TENANTS.len(),
+            drift_detected: progress.drift.clone(),
+            remediation_attempts: progress.count(EventKind::RemediationStarted),
+            remediations_verified: progress.count(EventKind::RemediationVerified),
+            remediations_failed: progress.count(EventKind::RemediationFailed),
+            open_reviews: open(ApprovalKind::Review),
+            open_cab: open(ApprovalKind::Cab),
+            escalated,
+            folder,
+            dead_letters,
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! The configuration of a worker process, and what is made of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use trueup_engine::Store;
+use trueup_model::{Ladder, PlaneKind, SharedClock};
+use trueup_planes::{ConnectionConfig, HostSecrets, Planes, Secrets};
+use trueup_workflows::{Chain, Policy, Rules, Settings};
+
+use crate::fleet::{Fleet, FleetError};
+use crate::notify::LogNotifier;
+use crate::options::{Options, Slots};
+
+/// `trueup work --config FILE`. Every key can be left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkConfig {
+    /// The Redis that holds the state. Default `redis://127.0.0.1:6379`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_url: Option<String>,
+    /// Partitions to create at the very first start: 16 for a fleet. Default: what is there, or 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u16>,
+    /// One per tenant and plane.
+    pub connections: Vec<ConnectionConfig>,
+    /// A policy file (TOML). Default: the shipped policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+    /// Timing and limits of the chain.
+    pub settings: Settings,
+    /// Jobs worked on at the same time.
+    pub slots: Slots,
+    /// The planes this process serves. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planes: Option<Vec<PlaneKind>>,
+}
+
+impl WorkConfig {
+    fn chain(&self) -> Result<Chain, FleetError> {
+        let policy = match &self.policy {
+            None => Policy::default(),
+            Some(path) => {
+                let shown = path.display();
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| FleetError::Config(format!("policy: cannot read {shown}: {e}; check the path")))?;
+                Policy::parse(&text).map_err(|e| FleetError::Config(format!("{shown}: {e}")))?
+            }
+        };
+        Ok(Chain::new(Rules { settings: self.settings.clone(), policy, ladder: Ladder::default() }))
+    }
+
+    /// Starts this process's share of the fleet on an open store, with secrets from this host.
+    pub async fn start(&self, store: Arc<dyn Store>, clock: SharedClock) -> Result<Fleet, FleetError> {
+        self.start_with(store, clock, &HostSecrets).await
+    }
+
+    /// As [`WorkConfig::start`], with secrets from elsewhere.
+    pub async fn start_with(
+        &self,
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        secrets: &dyn Secrets,
+    ) -> Result<Fleet, FleetError> {
+        let chain = self.chain()?;
+        let planes = Planes::connect(&self.connections, &clock, secrets).map_err(|e| FleetError::Config(e.to_string()))?;
+        let options = Options {
+            slots: self.slots.clone(),
+            planes: self.planes.clone().unwrap_or_else(|| PlaneKind::ALL.to_vec()),
+            ..Options::default()
+        };
+        Fleet::start(store, planes, Arc::new(LogNotifier), chain, clock, options).await
+    }
+}
