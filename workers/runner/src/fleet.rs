@@ -86,6 +86,7 @@ impl Fleet {
     /// Works until the switch is thrown, then ends what has started and signs off.
     pub async fn run(mut self) -> Result<(), FleetError> {
         tokio::select! {
+            biased;
             () = self.started.stop.stopping() => {}
             Some(ended) = self.workers.join_next() => {
                 let what = match ended {

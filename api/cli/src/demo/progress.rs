@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_engine::EventFilter;
-use trueup_model::{Event, EventKind, IntentKey, Time};
+use trueup_model::{Condition, Event, EventKind, IntentKey, Time};
 
 use crate::dev::Dev;
 use crate::failure::{Exit, Failure};
@@ -19,7 +19,8 @@ pub(crate) struct Progress {
     began: Time,
     broken: Option<Time>,
     after: BTreeMap<u16, u64>,
-    checked: usize,
+    /// In sync, with nothing open.
+    fine: usize,
     last_line: String,
     /// Times of what matters, by intent, in order.
     pub(crate) by_intent: BTreeMap<IntentKey, Vec<(EventKind, Time)>>,
@@ -33,7 +34,7 @@ impl Progress {
             began: now,
             broken: None,
             after: BTreeMap::new(),
-            checked: 0,
+            fine: 0,
             last_line: String::new(),
             by_intent: BTreeMap::new(),
             drift: BTreeMap::new(),
@@ -55,11 +56,11 @@ impl Progress {
             }
         }
         if self.broken.is_none() {
-            self.checked = 0;
+            self.fine = 0;
             let mut cursor = None;
             loop {
                 let page = dev.store.list_intents(cursor.as_deref(), 500).await.map_err(failed)?;
-                self.checked += page.items.iter().filter(|r| r.state.checked_at.is_some()).count();
+                self.fine += page.items.iter().filter(|r| r.state.condition == Condition::InSync && r.state.drifts.is_empty()).count();
                 cursor = page.next;
                 if cursor.is_none() {
                     break;
@@ -81,12 +82,16 @@ impl Progress {
         }
     }
 
-    pub(crate) fn all_checked(&self, intents: usize) -> bool {
-        self.checked >= intents
+    pub(crate) fn all_true(&self, intents: usize) -> bool {
+        self.fine >= intents
     }
 
+    /// From here on counts what follows from the breakage, and nothing before it (the folder's first creation).
     pub(crate) fn broken_at(&mut self, now: Time) {
         self.broken = Some(now);
+        self.by_intent.clear();
+        self.drift.clear();
+        self.counts.clear();
     }
 
     pub(crate) fn count(&self, kind: EventKind) -> u64 {
@@ -101,7 +106,7 @@ impl Progress {
     /// A line when something changed.
     pub(crate) fn line(&mut self, now: Time) -> Option<String> {
         let text = match self.broken {
-            None => format!("first look: {} intents checked", self.checked),
+            None => format!("first look: {} intents are as they were meant", self.fine),
             Some(_) => {
                 let drift: Vec<String> = self.drift.iter().map(|(kind, n)| format!("{n} {}", kind.replace('_', " "))).collect();
                 format!(

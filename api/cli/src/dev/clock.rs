@@ -22,6 +22,13 @@ impl std::str::FromStr for Speed {
     }
 }
 
+impl Speed {
+    /// Seconds of shown time that pass in so many real ones.
+    pub(crate) fn shown_seconds(self, real: u32) -> u32 {
+        (self.0 * f64::from(real)) as u32
+    }
+}
+
 /// Saved this often, so that a crash loses no more of the shown time than this times the speed.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 

@@ -28,12 +28,15 @@ pub(super) async fn simulate(
     let simulator = Simulator::with(Options { throttle_clock: clock.clone(), ..Options::new(clock.clone()) });
 
     let mut config = options.config.clone();
+    // A run that takes five real minutes is lost, however many hours those are on the shown clock.
+    let patience = options.speed.map_or(0, |s| s.shown_seconds(300));
+    config.settings.run_deadline_s = config.settings.run_deadline_s.max(patience);
     let mut secrets = BTreeMap::new();
     for tenant in TENANTS {
         if config.connections.iter().any(|c| c.tenant() == tenant && c.plane() == trueup_model::PlaneKind::Intune) {
             continue;
         }
-        let seed = Seed { apps: options.apps, devices: options.apps * 2, older: true, ..Seed::default() };
+        let seed = Seed { apps: options.apps, devices: options.apps * 5, older: true, ..Seed::default() };
         simulator.tenant(tenant).seed(&seed);
         let name = format!("SIMULATED_{}", tenant.to_uppercase());
         let connection = json!({
