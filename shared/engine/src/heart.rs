@@ -60,7 +60,7 @@ pub async fn run_once(store: &dyn Store, identity: &Identity) -> Result<Beat, cr
     }
     if sum.declared_dead {
         identity.renew(&me);
-        tracing::warn!(was = %me, is = %identity.current(), "declared dead after missing heartbeats; going on under a new name");
+        tracing::warn!(was = %me, is = %identity.current(), "declared dead, or Redis was restarted; going on under a new name");
     }
     if sum.rescued + sum.worn_out > 0 {
         tracing::warn!(rescued = sum.rescued, worn_out = sum.worn_out, "took back jobs of a dead worker");

@@ -22,7 +22,7 @@ use crate::committer::Committer;
 use crate::heart::{self, Identity};
 use crate::lane::{Lane, Leased};
 use crate::slots::Slots;
-use crate::store::{Ended, LeasedJob, NewJob, Store};
+use crate::store::{Ended, JobState, LeasedJob, NewJob, Store};
 use crate::waiting::{Patience, pause};
 use crate::{EngineError, store::Leases};
 
@@ -30,8 +30,14 @@ use crate::{EngineError, store::Leases};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Freed slots are gathered this long, so that a busy process leases dozens at a time.
 const GATHER: Duration = Duration::from_millis(1);
+/// Jobs of a queue that are looked through after a lost answer; far above what a fleet holds at once.
+const LOOK_THROUGH: usize = 100_000;
 /// Delay of a job that a newer version wrote.
 const NEWER_DELAY: TimeDelta = TimeDelta::seconds(5);
+/// Deaths of its workers after which a job is suspected of having caused them (as in `lease.lua`).
+const SUSPECT: u32 = 2;
+/// How long a suspect waits for another one to end.
+const SUSPECT_DELAY: TimeDelta = TimeDelta::seconds(1);
 
 /// Where a process is between running and gone. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -99,6 +105,8 @@ struct Hub {
     lanes: HashMap<StepName, mpsc::UnboundedSender<Leased>>,
     stop: Stop,
     ticks: bool,
+    /// Shared with the one suspect this process works on, if any.
+    suspect: Arc<()>,
 }
 
 /// Begins to lease.
@@ -124,6 +132,7 @@ pub fn start(store: Arc<dyn Store>, clock: SharedClock, options: HubOptions) -> 
         lanes: senders,
         stop: stop.clone(),
         ticks: options.ticks,
+        suspect: Arc::default(),
     };
     let heart = tokio::spawn(heart::run(store.clone(), identity.clone(), stop.clone()));
     Started { lanes, committer, identity, stop, store, unstarted, hub: tokio::spawn(hub.run()), heart }
@@ -163,16 +172,45 @@ impl Hub {
     async fn run(self) {
         let mut patience = Patience::default();
         let mut since_tick: Option<Time> = None;
+        let mut in_doubt = false;
         while !self.stop.is_stopping() {
+            if in_doubt && let Err(e) = self.give_back_unknown().await {
+                patience.after("lease", &e).await;
+                continue;
+            }
+            in_doubt = false;
             match self.round(&mut since_tick).await {
                 Ok(wait) => {
                     patience.over("lease");
                     self.rest(wait).await;
                 }
-                Err(e) => patience.after("lease", &e).await,
+                Err(e) => {
+                    in_doubt = true;
+                    patience.after("lease", &e).await;
+                }
             }
         }
         // Dropping the senders ends the lanes.
+    }
+
+    /// After a lease whose answer was lost on the way: Redis counts those jobs as ours, and as long as we live nobody
+    /// would take them. Gives back what it says we hold and we do not.
+    async fn give_back_unknown(&self) -> Result<(), EngineError> {
+        let who = self.identity.current();
+        for (queue, _) in self.slots.free() {
+            let mut unknown: BTreeMap<Partition, Vec<_>> = BTreeMap::new();
+            for job in self.store.jobs(queue, JobState::InFlight, LOOK_THROUGH).await? {
+                if job.held_by.as_ref() == Some(&who) && !self.slots.holds(job.partition, &job.id) {
+                    unknown.entry(job.partition).or_default().push((job.id, queue));
+                }
+            }
+            for (p, jobs) in unknown {
+                for chunk in jobs.chunks(256) {
+                    self.store.give_back(p, &who, chunk).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Asks every partition once; returns how long nothing will be due.
@@ -203,7 +241,13 @@ impl Hub {
     }
 
     fn hand_out(&self, partition: Partition, job: LeasedJob, who: &crate::Incarnation) {
-        let slot = self.slots.take(job.queue);
+        let slot = self.slots.take(job.queue, (partition, job.id.clone()));
+        let suspect = (job.rescued >= SUSPECT).then(|| self.suspect.clone());
+        // The field, this one, and another job's: those that only died with the guilty one must not do so again (E6).
+        if suspect.is_some() && Arc::strong_count(&self.suspect) > 2 {
+            let at = self.clock.now() + SUSPECT_DELAY;
+            return self.end(partition, job, who, slot, Outcome::Defer { at });
+        }
         match Job::decode(&job.payload) {
             Ok(decoded) if decoded.step() == job.queue.step() => {
                 let leased = Leased {
@@ -216,6 +260,7 @@ impl Hub {
                     traceparent: job.traceparent,
                     who: who.clone(),
                     _slot: slot,
+                    _suspect: suspect,
                 };
                 if let Some(lane) = self.lanes.get(&job.queue.step()) {
                     // A closed lane means the process stops; `leave` gives the job back.
@@ -226,7 +271,9 @@ impl Hub {
                 let because = format!("a job of step {} in queue {}", decoded.step(), job.queue);
                 self.end(partition, job, who, slot, Outcome::Dead { because });
             }
-            Err(Undecodable::Broken(because)) => self.end(partition, job, who, slot, Outcome::Dead { because }),
+            Err(e @ Undecodable::Broken(_)) => {
+                self.end(partition, job, who, slot, Outcome::Dead { because: e.to_string() });
+            }
             Err(e @ Undecodable::Newer(_)) => {
                 tracing::warn!(job = %job.id, queue = %job.queue, "given back: {e}; upgrade this worker");
                 let at = self.clock.now() + NEWER_DELAY;

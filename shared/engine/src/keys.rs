@@ -41,6 +41,10 @@ impl Keys {
     pub fn meta(self, q: Queue) -> String {
         self.key(&format!("{q}:meta"))
     }
+    /// Jobs that have a past (retries, rescues); only they have a meta hash of ours.
+    pub fn troubled(self, q: Queue) -> String {
+        self.key(&format!("{q}:troubled"))
+    }
     pub fn dead(self, q: Queue) -> String {
         self.key(&format!("{q}:dead"))
     }

@@ -34,6 +34,8 @@ pub struct Leased {
     /// The name under which it was leased, hence the only one that can commit it.
     pub who: Incarnation,
     pub(crate) _slot: Arc<Slot>,
+    /// Held while a job is worked on that may have killed its workers: a process has one such at a time.
+    pub(crate) _suspect: Option<Arc<()>>,
 }
 
 /// All jobs of one step that this process leases.

@@ -90,6 +90,8 @@ impl Fleet {
             () = self.started.stop.stopping() => {}
             Some(ended) = self.workers.join_next() => {
                 let what = match ended {
+                    // A lane may see the switch a moment before it wakes us.
+                    Ok(Ok(())) if self.started.stop.is_stopping() => return self.end().await,
                     Ok(Ok(())) => "no reason given".to_owned(),
                     Ok(Err(e)) => e.to_string(),
                     Err(e) => e.to_string(),
@@ -99,6 +101,11 @@ impl Fleet {
                 return Err(FleetError::Worker(what));
             }
         }
+        self.end().await
+    }
+
+    /// Lets what has started end, and signs off.
+    async fn end(mut self) -> Result<(), FleetError> {
         tracing::info!("stopping: no new jobs; what has started may end");
         let all = async { while self.workers.join_next().await.is_some() {} };
         if tokio::time::timeout(self.options.grace, all).await.is_err() {

@@ -14,6 +14,10 @@ fn root(run: &RunId) -> TraceParent {
     TraceParent::root(&[run.as_str()])
 }
 
+fn is_tick(job: &Job) -> bool {
+    matches!(job, Job::Sweep(sweep) if sweep.only.is_none())
+}
+
 /// The span of one execution.
 pub(crate) fn span(leased: &Leased) -> Span {
     let step = leased.job.step();
@@ -40,6 +44,8 @@ pub(crate) fn span(leased: &Leased) -> Span {
                 telemetry::link(&span, batch);
             }
         }
+        // The tick follows from the tick before it, for ever: each begins a trace of its own.
+        job if is_tick(job) => {}
         _ => {
             if let Some(parent) = came_from {
                 telemetry::set_parent(&span, parent);
@@ -71,6 +77,7 @@ pub(crate) fn onward(span: &Span, leased: &Leased) -> TraceParent {
         // Nothing is exported: keep the run's or the batch's trace id all the same, for events and logs.
         None => match (leased.job.run(), &leased.traceparent) {
             (Some(run), _) => root(run),
+            (None, Some(text)) if is_tick(&leased.job) => TraceParent::root(&[text]),
             (None, Some(text)) => TraceParent::from_wire(text.clone()),
             (None, None) => TraceParent::root(&[leased.id.as_str()]),
         },

@@ -163,8 +163,6 @@ pub(super) fn render(dir: &Path, address: &Address, options: &Options) -> Result
         },
     );
     conf.set("maxmemory-policy", b"noeviction");
-    // Job metadata and intents stay in the compact encoding. The older name is understood by all versions.
-    conf.set("hash-max-ziplist-value", b"2048");
     if let Some(bytes) = options.maxmemory {
         conf.set("maxmemory", bytes.to_string().as_bytes());
     }

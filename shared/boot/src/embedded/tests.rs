@@ -90,7 +90,7 @@ async fn it_is_told_what_the_engine_needs() {
         BufReader::new(stream).lines().take(5).last().unwrap().unwrap()
     })
     .collect();
-    assert_eq!(answers, ["yes", "always", "noeviction", "67108864", "2048", "17", ""]);
+    assert_eq!(answers, ["yes", "always", "noeviction", "67108864", "64", "17", ""]);
 }
 
 #[tokio::test]

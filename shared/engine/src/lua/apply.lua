@@ -23,7 +23,7 @@ for n = 1, #KEYS - 5 do
       redis.call('HSET', k, 'd', '1')
     else
       -- A sweep that has read the old manifest must not begin a run with it: its commit becomes a conflict.
-      redis.call('HINCRBY', k, 'r', 1)
+      if change == 2 then redis.call('HINCRBY', k, 'r', 1) end
       redis.call('ZADD', KEYS[2], reconciled == '1' and 0 or '+inf', name)
       woke = true
     end

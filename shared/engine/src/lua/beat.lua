@@ -1,8 +1,8 @@
 -- beat: heartbeat of one worker; then take back the jobs of at most one dead worker.
--- KEYS: 1 workers, 2 events; then per queue: active, meta prefix, dead, in flight prefix
+-- KEYS: 1 workers, 2 events; then per queue: active, meta prefix, dead, in flight prefix, troubled
 -- ARGV: incarnation, 1 if it has beaten here before, milliseconds of silence that mean death, rescues that wear a
 --       job out, our time in milliseconds, our time as text, wake message, actor; then the name of each queue
--- Returns: {1 if we were declared dead, jobs taken back, jobs worn out}
+-- Returns: {1 if we were declared dead, jobs taken back, jobs worn out, run id of this Redis process}
 -- Bound: 256 jobs.
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -19,12 +19,13 @@ local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms - tonumber(ARGV
 if gone then
   local left = 256
   for i = 9, #ARGV do
-    local base = 2 + (i - 9) * 4
+    local base = 2 + (i - 9) * 5
     if left > 0 then
       local ids = redis.call('SPOP', KEYS[base + 4] .. ':' .. gone, left)
       for _, id in ipairs(ids) do
         local meta = KEYS[base + 2] .. ':' .. id
         local times = redis.call('HINCRBY', meta, 'rescued', 1)
+        redis.call('SADD', KEYS[base + 5], id)
         if times >= tonumber(ARGV[4]) then
           local reason = 'its worker died ' .. times .. ' times while running it'
           redis.call('HSET', meta, 'reason', reason, 'status', 'Killed')
@@ -49,4 +50,4 @@ if gone then
   if left > 0 then redis.call('ZREM', KEYS[1], gone) end
   if rescued > 0 then redis.call('PUBLISH', 'tu:wake', ARGV[7]) end
 end
-return { declared_dead, rescued, worn }
+return { declared_dead, rescued, worn, string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '' }

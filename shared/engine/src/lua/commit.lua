@@ -1,28 +1,49 @@
 -- commit: end up to 64 executions, each independently of the others.
 -- KEYS: 1 events, 2 due, 3 findings index, 4 approvals index, 5 where the tick waits, 6 its nudge;
---       then per queue: active, scheduled, data, meta prefix, dead, in flight of this incarnation;
+--       then per queue: active, scheduled, data, meta prefix, dead, in flight of this incarnation, troubled;
 --       then the documents: intents, findings, approvals, approvals of an intent
 -- ARGV: number of queues, wake message, id of the tick, then per execution:
---   job id, queue number, verb, traceparent for what follows, count of states, dirties, documents, events, next jobs
+--   job id, shape, traceparent for what follows; the shape is
+--   "verb queue states dirties documents events nexts", the counts of what follows:
 --   verb D(one): states, then dirties, documents, events, next jobs as below
 --        W(ait): due second;  R(etry): due second, reason;  X (dead): reason, millisecond, event
---   state: key, name, rev, json, due ms or '', 1 if it ends the run, 1 if a run is active afterwards
+--   state: key, name, rev, json, due ms or '', "1" if it ends the run .. "1" if a run is active afterwards
 --   dirty: key, name
 --   document: key, key of its intent, json, index (3 or 4), score, id, key of the intent's approvals or 0, 1 if open
 --   event: json
 --   next: queue number, id, payload, due second or ''
 -- Returns per execution: 1 committed, 0 lease lost, 2 conflict, 3 malformed.
 -- Bound: 64 executions, 512 entries a list (checked by the caller).
--- Validation of an execution is complete before its first write, because Lua does not roll back (E2).
+-- Lua does not roll back, so an execution is validated completely before its first write (E2). What all executions write
+-- to the same keys is gathered and written by one command for many: half of the time of a call is the number of commands.
 local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local queues = tonumber(ARGV[1])
-local docs = 6 + queues * 6
-local results, ready = {}, false
-local types_fine = nil
-local first_due, ticked = nil, false
+local tick = ARGV[3]
+local docs = 6 + queues * 7
+local function key(n) return KEYS[docs + tonumber(n)] end
+local function queue_key(queue, n) return KEYS[6 + queue * 7 + n] end
+local ACTIVE, SCHEDULED, DATA, META, DEAD, INFLIGHT, TROUBLED = 1, 2, 3, 4, 5, 6, 7
+
+-- Runs one command for a whole list, `width` values an element, at most 256 values at a time.
+local function in_bulk(command, k, list, width)
+  local step = math.floor(256 / width) * width
+  for from = 1, #list, step do
+    redis.call(command, k, unpack(list, from, math.min(from + step - 1, #list)))
+  end
+end
+
+local function append(lists, at, value)
+  local list = lists[at]
+  if list then
+    list[#list + 1] = value
+  else
+    lists[at] = { value }
+  end
+end
 
 -- Whether the shared keys have the types we write to; asked once a call.
+local types_fine = nil
 local function sound()
   if types_fine == nil then
     types_fine = true
@@ -32,7 +53,7 @@ local function sound()
     end
     for q = 0, queues - 1 do
       for k, want in ipairs({ 'list', 'zset', 'hash' }) do
-        local is = redis.call('TYPE', KEYS[6 + q * 6 + k]).ok
+        local is = redis.call('TYPE', queue_key(q, k)).ok
         if is ~= 'none' and is ~= want then types_fine = false end
       end
     end
@@ -40,140 +61,177 @@ local function sound()
   return types_fine
 end
 
-local function key(n) return KEYS[docs + tonumber(n)] end
+-- A batch holds few different shapes; each is read once.
+local shapes = {}
+local function shape(text)
+  local s = shapes[text]
+  if not s then
+    local words = {}
+    for word in string.gmatch(text, '%S+') do words[#words + 1] = tonumber(word) or word end
+    s = { verb = words[1], queue = words[2], states = words[3], dirties = words[4], documents = words[5],
+      events = words[6], nexts = words[7] }
+    local following = { D = s.states * 6 + s.dirties * 2 + s.documents * 8 + s.events + s.nexts * 4, W = 1, R = 2, X = 3 }
+    s.length = 3 + following[s.verb]
+    shapes[text] = s
+  end
+  return s
+end
 
+-- The fence: who holds the job in flight, and only its first end in this call.
+local asked, count = {}, 0
 local i = 4
 while i <= #ARGV do
-  local job, queue, verb, trace = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
-  local states, dirties, documents, events, nexts =
-    tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]), tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
-  i = i + 9
-  local base = 6 + queue * 6
-  local active, scheduled, data, meta, dead, inflight =
-    KEYS[base + 1], KEYS[base + 2], KEYS[base + 3], KEYS[base + 4] .. ':' .. job, KEYS[base + 5], KEYS[base + 6]
-
-  -- Validate.
-  local result = 1
-  if redis.call('SISMEMBER', inflight, job) == 0 then
-    result = 0
-  elseif not sound() then
-    result = 3
-  else
-    for s = 0, states - 1 do
-      local at = i + s * 7
-      local rev = redis.pcall('HGET', key(ARGV[at]), 'r')
-      if type(rev) == 'table' then
-        result = 3
-        break
-      elseif rev ~= ARGV[at + 2] then
-        result = 2
-        break
-      end
-    end
-  end
-
-  local following = { D = states * 7 + dirties * 2 + documents * 8 + events + nexts * 4, W = 1, R = 2, X = 3 }
-  local after = i + following[verb]
-
-  if result == 1 then
-    -- First write. From here on nothing is refused.
-    redis.call('SREM', inflight, job)
-    if verb == 'D' then
-      redis.call('HDEL', data, job)
-      redis.call('DEL', meta)
-      for _ = 1, states do
-        local k = key(ARGV[i])
-        local ends = ARGV[i + 5] == '1'
-        redis.call('HSET', k, 's', ARGV[i + 3], 'r', tonumber(ARGV[i + 2]) + 1, 'run', ARGV[i + 6])
-        local due = ARGV[i + 4]
-        if ends and redis.call('HGET', k, 'd') == '1' then
-          redis.call('HDEL', k, 'd')
-          due = '0'
-        end
-        redis.call('ZADD', KEYS[2], due == '' and '+inf' or due, ARGV[i + 1])
-        if due ~= '' and (not first_due or tonumber(due) < first_due) then first_due = tonumber(due) end
-        i = i + 7
-      end
-      for _ = 1, dirties do
-        local k = key(ARGV[i])
-        local run = redis.call('HGET', k, 'run')
-        if run == '1' then
-          redis.call('HSET', k, 'd', '1')
-        elseif run then
-          redis.call('ZADD', KEYS[2], 0, ARGV[i + 1])
-          first_due = 0
-        end
-        i = i + 2
-      end
-      for _ = 1, documents do
-        if redis.call('EXISTS', key(ARGV[i + 1])) == 1 then
-          local index, id = tonumber(ARGV[i + 3]), ARGV[i + 5]
-          redis.call('SET', key(ARGV[i]), ARGV[i + 2])
-          redis.call('ZADD', KEYS[index], ARGV[i + 4], id)
-          if ARGV[i + 6] ~= '0' then
-            if ARGV[i + 7] == '1' then
-              redis.call('SADD', key(ARGV[i + 6]), id)
-            else
-              -- Closed: its history is in the events; the document stays for 30 days.
-              redis.call('SREM', key(ARGV[i + 6]), id)
-              redis.call('EXPIRE', key(ARGV[i]), 2592000)
-            end
-          end
-        end
-        i = i + 8
-      end
-      for _ = 1, events do
-        redis.call('XADD', KEYS[1], '0-*', 'e', ARGV[i])
-        i = i + 1
-      end
-      for _ = 1, nexts do
-        local b = 6 + tonumber(ARGV[i]) * 6
-        local id = ARGV[i + 1]
-        if redis.call('HSETNX', KEYS[b + 3], id, ARGV[i + 2]) == 1 then
-          redis.call('HSET', KEYS[b + 4] .. ':' .. id, 'attempts', 0, 'max_attempts', 25, 'status', 'Pending',
-            'traceparent', trace, 'enqueued_ms', now_ms)
-          if ARGV[i + 3] == '' then
-            redis.call('RPUSH', KEYS[b + 1], id)
-          else
-            redis.call('ZADD', KEYS[b + 2], ARGV[i + 3], id)
-            ticked = ticked or id == ARGV[3]
-          end
-          ready = true
-        end
-        i = i + 4
-      end
-    elseif verb == 'X' then
-      redis.call('HSET', meta, 'reason', ARGV[i], 'status', 'Killed')
-      redis.call('ZADD', dead, ARGV[i + 1], job)
-      redis.call('XADD', KEYS[1], '0-*', 'e', ARGV[i + 2])
-    else
-      if verb == 'R' then
-        redis.call('HINCRBY', meta, 'attempts', 1)
-        redis.call('HSET', meta, 'reason', ARGV[i + 1])
-      end
-      redis.call('ZADD', scheduled, ARGV[i], job)
-      ready = true
-    end
-  end
-  i = after
-  results[#results + 1] = result
+  local s = shape(ARGV[i + 1])
+  append(asked, s.queue, ARGV[i])
+  i, count = i + s.length, count + 1
 end
+local held = {}
+for queue, ids in pairs(asked) do
+  held[queue] = {}
+  local answers = redis.call('SMISMEMBER', queue_key(queue, INFLIGHT), unpack(ids))
+  for n, id in ipairs(ids) do held[queue][id] = answers[n] == 1 end
+end
+
+-- Gathered per queue, written at the end.
+local finished, released, forgotten, ready = {}, {}, {}, {}
+local dues, woke, first_due, ticked = {}, false, nil, false
+
+local function becomes_due(name, due)
+  dues[#dues + 1] = due == '' and '+inf' or due
+  dues[#dues + 1] = name
+  if due ~= '' and (not first_due or tonumber(due) < first_due) then first_due = tonumber(due) end
+end
+
+local function validate(s, id, at)
+  if not held[s.queue][id] then return 0 end
+  if not sound() then return 3 end
+  for n = 0, s.states - 1 do
+    local rev = redis.pcall('HGET', key(ARGV[at + n * 6]), 'r')
+    if type(rev) == 'table' then return 3 end
+    if rev ~= ARGV[at + n * 6 + 2] then return 2 end
+  end
+  held[s.queue][id] = false
+  return 1
+end
+
+local function finish(s, id, trace, i)
+  for _ = 1, s.states do
+    local k, flags, due = key(ARGV[i]), ARGV[i + 5], ARGV[i + 4]
+    redis.call('HSET', k, 's', ARGV[i + 3], 'r', string.format('%.0f', ARGV[i + 2] + 1), 'run', string.sub(flags, 2))
+    if string.sub(flags, 1, 1) == '1' and redis.call('HGET', k, 'd') == '1' then
+      redis.call('HDEL', k, 'd')
+      due = '0'
+    end
+    becomes_due(ARGV[i + 1], due)
+    i = i + 6
+  end
+  for _ = 1, s.dirties do
+    local k = key(ARGV[i])
+    local run = redis.call('HGET', k, 'run')
+    if run == '1' then
+      redis.call('HSET', k, 'd', '1')
+    elseif run then
+      becomes_due(ARGV[i + 1], '0')
+    end
+    i = i + 2
+  end
+  for _ = 1, s.documents do
+    if redis.call('EXISTS', key(ARGV[i + 1])) == 1 then
+      local doc = ARGV[i + 5]
+      redis.call('SET', key(ARGV[i]), ARGV[i + 2])
+      redis.call('ZADD', KEYS[tonumber(ARGV[i + 3])], ARGV[i + 4], doc)
+      if ARGV[i + 6] ~= '0' then
+        if ARGV[i + 7] == '1' then
+          redis.call('SADD', key(ARGV[i + 6]), doc)
+        else
+          -- Closed: its history is in the events; the document stays for 30 days.
+          redis.call('SREM', key(ARGV[i + 6]), doc)
+          redis.call('EXPIRE', key(ARGV[i]), 2592000)
+        end
+      end
+    end
+    i = i + 8
+  end
+  for _ = 1, s.events do
+    redis.call('XADD', KEYS[1], '0-*', 'e', ARGV[i])
+    i = i + 1
+  end
+  -- A job may enqueue its own id again (the tick does), so it is forgotten before what follows is claimed.
+  local again = false
+  for n = 0, s.nexts - 1 do again = again or ARGV[i + n * 4 + 1] == id end
+  if again then
+    redis.call('HDEL', queue_key(s.queue, DATA), id)
+  else
+    append(finished, s.queue, id)
+  end
+  forgotten[#forgotten + 1] = queue_key(s.queue, META) .. ':' .. id
+  for _ = 1, s.nexts do
+    local queue, next_id, due = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 3]
+    -- As in enqueue.lua.
+    local payload = '{"at":' .. now_ms .. ',"tp":"' .. trace .. '",' .. string.sub(ARGV[i + 2], 2)
+    if redis.call('HSETNX', queue_key(queue, DATA), next_id, payload) == 1 then
+      if due == '' then
+        append(ready, queue, next_id)
+      else
+        redis.call('ZADD', queue_key(queue, SCHEDULED), due, next_id)
+        ticked = ticked or next_id == tick
+      end
+      woke = true
+    end
+    i = i + 4
+  end
+end
+
+local results = {}
+i = 4
+for n = 1, count do
+  local s, id, at = shape(ARGV[i + 1]), ARGV[i], i + 3
+  local result = validate(s, id, at)
+  results[n] = result
+  if result == 1 then
+    -- First write of this execution. From here on nothing is refused.
+    append(released, s.queue, id)
+    local meta = queue_key(s.queue, META) .. ':' .. id
+    if s.verb == 'D' then
+      finish(s, id, ARGV[i + 2], at)
+    elseif s.verb == 'X' then
+      redis.call('HSET', meta, 'reason', ARGV[at])
+      redis.call('ZADD', queue_key(s.queue, DEAD), ARGV[at + 1], id)
+      redis.call('XADD', KEYS[1], '0-*', 'e', ARGV[at + 2])
+    else
+      if s.verb == 'R' then
+        redis.call('HINCRBY', meta, 'attempts', 1)
+        redis.call('HSET', meta, 'reason', ARGV[at + 1])
+        redis.call('SADD', queue_key(s.queue, TROUBLED), id)
+      end
+      redis.call('ZADD', queue_key(s.queue, SCHEDULED), ARGV[at], id)
+      woke = true
+    end
+  end
+  i = i + s.length
+end
+
+for queue, ids in pairs(released) do in_bulk('SREM', queue_key(queue, INFLIGHT), ids, 1) end
+for queue, ids in pairs(finished) do
+  in_bulk('HDEL', queue_key(queue, DATA), ids, 1)
+  in_bulk('SREM', queue_key(queue, TROUBLED), ids, 1)
+end
+if #forgotten > 0 then redis.call('DEL', unpack(forgotten)) end
+for queue, ids in pairs(ready) do in_bulk('RPUSH', queue_key(queue, ACTIVE), ids, 1) end
+in_bulk('ZADD', KEYS[2], dues, 2)
+
 -- The tick comes no later than the intents that became due earlier here; if it is at work now, its nudge keeps that for
 -- the moment when it sets its next time.
 if first_due then
   local at = string.format('%.3f', first_due / 1000)
-  if redis.call('ZSCORE', KEYS[5], ARGV[3]) then
-    redis.call('ZADD', KEYS[5], 'XX', 'LT', at, ARGV[3])
-  else
-    redis.call('ZADD', KEYS[6], 'LT', at, ARGV[3])
-  end
+  redis.call('ZADD', redis.call('ZSCORE', KEYS[5], tick) and KEYS[5] or KEYS[6], 'LT', at, tick)
 end
 if ticked then
-  local nudge = redis.call('ZSCORE', KEYS[6], ARGV[3])
+  local nudge = redis.call('ZSCORE', KEYS[6], tick)
   if nudge then
     redis.call('DEL', KEYS[6])
-    redis.call('ZADD', KEYS[5], 'XX', 'LT', nudge, ARGV[3])
+    redis.call('ZADD', KEYS[5], 'XX', 'LT', nudge, tick)
   end
 end
-if ready then redis.call('PUBLISH', 'tu:wake', ARGV[2]) end
+if woke then redis.call('PUBLISH', 'tu:wake', ARGV[2]) end
 return results

@@ -10,7 +10,7 @@ use trueup_model::{
     ApprovalState, Commit, CorrelationId, Event, EventId, EventKind, IntentKey, JobId, Outcome, Partition, Queue, Time, Write,
 };
 
-use super::jobs::position;
+use super::jobs::{plain_trace, position};
 use super::{Call, RedisStore, Result, limit, script, seconds};
 use crate::EngineError;
 use crate::keys::Keys;
@@ -64,16 +64,16 @@ impl Encoder {
 
     fn done(&mut self, call: &mut Call, job: usize, commit: &Commit, trace: &str) -> Result<()> {
         let count = |f: fn(&Write) -> bool| commit.writes.iter().filter(|w| f(w)).count();
-        call.num(job).arg("D").arg(trace);
-        call.num(count(|w| matches!(w, Write::State { .. })));
-        call.num(count(|w| matches!(w, Write::Dirty { .. })));
-        call.num(count(|w| matches!(w, Write::Finding(_) | Write::Approval(_))));
-        call.num(commit.events.len()).num(commit.next.len());
+        let states = count(|w| matches!(w, Write::State { .. }));
+        let dirties = count(|w| matches!(w, Write::Dirty { .. }));
+        let documents = count(|w| matches!(w, Write::Finding(_) | Write::Approval(_)));
+        let (events, nexts) = (commit.events.len(), commit.next.len());
+        call.arg(format!("D {job} {states} {dirties} {documents} {events} {nexts}")).arg(trace);
         for write in &commit.writes {
             if let Write::State { intent, rev, state, due, ends_run } = write {
                 call.num(self.intent(intent)).arg(intent.to_string()).num(rev).arg(json(state)?);
                 call.arg(due.map(|d| d.timestamp_millis().to_string()).unwrap_or_default());
-                call.num(u8::from(*ends_run)).num(u8::from(state.run.is_some()));
+                call.arg(format!("{}{}", u8::from(*ends_run), u8::from(state.run.is_some())));
             }
         }
         for write in &commit.writes {
@@ -128,11 +128,8 @@ impl RedisStore {
             let queue = position(&mut encoder.queues, end.queue);
             body.arg(end.job.as_str());
             match &end.outcome {
-                Outcome::Done(commit) => encoder.done(&mut body, queue, commit, end.traceparent.as_deref().unwrap_or(""))?,
-                other => {
-                    body.num(queue);
-                    self.other(&mut body, end, other)?;
-                }
+                Outcome::Done(commit) => encoder.done(&mut body, queue, commit, plain_trace(end.traceparent.as_deref()))?,
+                other => self.other(&mut body, queue, end, other)?,
             }
         }
         let mut results = vec![Committed::Malformed; ended.len()];
@@ -144,8 +141,15 @@ impl RedisStore {
             call.key(key);
         }
         for q in &encoder.queues {
-            for key in
-                [keys.active(*q), keys.scheduled(*q), keys.data(*q), keys.meta(*q), keys.dead(*q), keys.inflight_of(*q, who)]
+            for key in [
+                keys.active(*q),
+                keys.scheduled(*q),
+                keys.data(*q),
+                keys.meta(*q),
+                keys.dead(*q),
+                keys.inflight_of(*q, who),
+                keys.troubled(*q),
+            ]
             {
                 call.key(key);
             }
@@ -167,12 +171,9 @@ impl RedisStore {
         Ok(results)
     }
 
-    fn other(&self, call: &mut Call, end: &Ended, outcome: &Outcome) -> Result<()> {
+    fn other(&self, call: &mut Call, queue: usize, end: &Ended, outcome: &Outcome) -> Result<()> {
         let mut head = |verb: &str| {
-            call.arg(verb).arg("");
-            (0..5).for_each(|_| {
-                call.num(0);
-            });
+            call.arg(format!("{verb} {queue} 0 0 0 0 0")).arg("");
         };
         match outcome {
             Outcome::Done(_) => {}

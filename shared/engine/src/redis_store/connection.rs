@@ -38,16 +38,24 @@ pub(super) async fn open(url: &str) -> Result<(Client, ConnectionManager), Engin
         .set_response_timeout(Some(ANSWER_WITHIN))
         .set_number_of_retries(2)
         .set_max_delay(Duration::from_millis(500));
-    let manager = ConnectionManager::new_with_config(client.clone(), config).await.map_err(|e| match meaning(e) {
+    let manager = ConnectionManager::new_with_config(client.clone(), config).await.map_err(|e| at(url, meaning(e)))?;
+    Ok((client, manager))
+}
+
+/// The error, with the place it is about.
+pub(super) fn at(url: &str, e: EngineError) -> EngineError {
+    match e {
         EngineError::Unavailable(what) => EngineError::Unavailable(format!("{}: {what}", shown(url))),
         EngineError::Refused(what) => EngineError::Refused(format!("{}: {what}", shown(url))),
-    })?;
-    Ok((client, manager))
+    }
 }
 
 /// Sorts Redis's errors by what can be done.
 pub(super) fn meaning(e: RedisError) -> EngineError {
     let what = e.to_string();
+    if what.contains("NOAUTH") {
+        return EngineError::Refused(format!("Redis asks for a password; add user and password to the URL ({what})"));
+    }
     match e.kind() {
         ErrorKind::AuthenticationFailed => {
             EngineError::Refused(format!("Redis refused the credentials; check the user and password in the URL ({what})"))

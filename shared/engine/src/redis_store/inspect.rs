@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 use trueup_model::{EventId, EventKind, Event, JobId, Partition, Queue};
 
+use super::jobs::split;
 use super::{Call, RedisStore, Result, limit, script};
 use crate::EngineError;
 use crate::keys::Keys;
@@ -52,7 +53,7 @@ pub(crate) fn shown_payload(bytes: &[u8]) -> Json {
     serde_json::from_slice(cut).unwrap_or_else(|_| Json::String(cut.escape_ascii().to_string()))
 }
 
-type Meta = (Option<u32>, Option<u32>, Option<String>, Option<String>);
+type Meta = (Option<u32>, Option<u32>, Option<String>);
 
 impl RedisStore {
     /// Milliseconds on Redis's clock.
@@ -92,8 +93,8 @@ impl RedisStore {
                 row.paused |= paused;
                 row.in_flight += held.iter().sum::<u64>();
                 if let Some(head) = head {
-                    let key = format!("{}:{head}", keys.meta(q));
-                    let since: Option<u64> = self.query(redis::cmd("HGET").arg(key).arg("enqueued_ms")).await?;
+                    let stored: Option<Vec<u8>> = self.query(redis::cmd("HGET").arg(keys.data(q)).arg(head)).await?;
+                    let since = stored.and_then(|s| split(s).0.enqueued_ms);
                     row.oldest_ms = row.oldest_ms.max(since.map(|s| now.saturating_sub(s)));
                 }
             }
@@ -151,9 +152,9 @@ impl RedisStore {
         let keys = Keys(p);
         let mut pipe = redis::pipe();
         pipe.hget(keys.data(queue), &id);
-        pipe.cmd("HMGET").arg(format!("{}:{id}", keys.meta(queue))).arg(&["attempts", "rescued", "reason", "traceparent"]);
-        let (payload, (attempts, rescued, reason, trace)): (Option<Vec<u8>>, Meta) = self.pipe(&pipe).await?;
-        Ok(payload.map(|payload| JobView {
+        pipe.cmd("HMGET").arg(format!("{}:{id}", keys.meta(queue))).arg(&["attempts", "rescued", "reason"]);
+        let (stored, (attempts, rescued, reason)): (Option<Vec<u8>>, Meta) = self.pipe(&pipe).await?;
+        Ok(stored.map(split).map(|(header, payload)| JobView {
             id: JobId::from_wire(id),
             queue: queue.to_string(),
             partition: p,
@@ -161,7 +162,7 @@ impl RedisStore {
             attempts: attempts.unwrap_or(0),
             rescued: rescued.unwrap_or(0),
             reason,
-            traceparent: trace.filter(|t| !t.is_empty()),
+            traceparent: header.traceparent,
             payload_bytes: payload.len(),
             payload: shown_payload(&payload),
             held_by,
@@ -228,8 +229,15 @@ impl RedisStore {
         let mut changed = 0;
         for (p, keys) in self.every_partition() {
             let mut call = Call::new(&ADMIN);
-            for key in
-                [keys.paused(), keys.events(), keys.active(queue), keys.data(queue), keys.meta(queue), keys.dead(queue)]
+            for key in [
+                keys.paused(),
+                keys.events(),
+                keys.active(queue),
+                keys.data(queue),
+                keys.meta(queue),
+                keys.dead(queue),
+                keys.troubled(queue),
+            ]
             {
                 call.key(key);
             }

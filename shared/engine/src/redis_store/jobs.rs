@@ -30,11 +30,11 @@ impl RedisStore {
         call.num(p);
         for job in jobs {
             call.num(position(&mut queues, job.queue)).arg(job.id.as_str()).arg(job.payload.clone());
-            call.arg(job.at.map(seconds).unwrap_or_default()).arg(job.traceparent.clone().unwrap_or_default());
+            call.arg(job.at.map(seconds).unwrap_or_default()).arg(plain_trace(job.traceparent.as_deref()));
         }
         let keys = Keys(p);
         for q in queues {
-            for key in [keys.active(q), keys.scheduled(q), keys.data(q), keys.meta(q)] {
+            for key in [keys.active(q), keys.scheduled(q), keys.data(q)] {
                 call.key(key);
             }
         }
@@ -70,7 +70,14 @@ impl RedisStore {
         call.key(keys.paused());
         call.arg(who.0.as_str()).arg(seconds(now));
         for (q, n) in wanted {
-            for key in [keys.active(*q), keys.scheduled(*q), keys.data(*q), keys.meta(*q), keys.inflight_of(*q, who)] {
+            for key in [
+                keys.active(*q),
+                keys.scheduled(*q),
+                keys.data(*q),
+                keys.meta(*q),
+                keys.inflight_of(*q, who),
+                keys.troubled(*q),
+            ] {
                 call.key(key);
             }
             call.arg(q.to_string()).num((*n).min(256));
@@ -101,6 +108,43 @@ impl RedisStore {
     }
 }
 
+/// A traceparent as the scripts may paste it into JSON; nothing if it is anything else.
+pub(super) fn plain_trace(text: Option<&str>) -> &str {
+    text.filter(|t| t.len() <= 64 && t.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')).unwrap_or("")
+}
+
+/// What the scripts put in front of a payload of ours.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Header {
+    /// When it was enqueued, in milliseconds of Redis's clock.
+    pub(super) enqueued_ms: Option<u64>,
+    pub(super) traceparent: Option<String>,
+}
+
+/// Takes the header off; a payload that has none (a stock producer's) is left as it is.
+pub(super) fn split(stored: Vec<u8>) -> (Header, Vec<u8>) {
+    fn header(stored: &[u8]) -> Option<(Header, usize)> {
+        let rest = stored.strip_prefix(br#"{"at":"#)?;
+        let comma = rest.iter().position(|b| *b == b',')?;
+        let at = std::str::from_utf8(rest.get(..comma)?).ok()?.parse().ok()?;
+        let rest = rest.get(comma..)?.strip_prefix(br#","tp":""#)?;
+        let quote = rest.iter().position(|b| *b == b'"')?;
+        let trace = std::str::from_utf8(rest.get(..quote)?).ok()?;
+        let rest = rest.get(quote..)?.strip_prefix(br#"","#)?;
+        let traceparent = Some(trace.to_owned()).filter(|t| !t.is_empty());
+        Some((Header { enqueued_ms: Some(at), traceparent }, rest.len()))
+    }
+    match header(&stored) {
+        Some((header, left)) => {
+            let mut payload = Vec::with_capacity(left + 1);
+            payload.push(b'{');
+            payload.extend_from_slice(&stored[stored.len() - left..]);
+            (header, payload)
+        }
+        None => (Header::default(), stored),
+    }
+}
+
 fn unexpected(v: &Value) -> EngineError {
     EngineError::Refused(format!("a script answered {v:?}; is another version of Trueup's scripts in this Redis?"))
 }
@@ -122,16 +166,32 @@ fn parse(parts: Vec<Value>, wanted: &[(Queue, usize)]) -> Result<Leases> {
     let mut parts = parts.into_iter();
     let next_due = from_seconds(&text(parts.next())?);
     let more = text(parts.next())? == "1";
-    let mut jobs = Vec::with_capacity(parts.len() / 6);
+    let mut jobs = Vec::with_capacity(parts.len() / 5);
     while let Some(first) = parts.next() {
         let n: usize = text(Some(first))?.parse().unwrap_or(usize::MAX);
         let Some((queue, _)) = wanted.get(n) else { return Err(unexpected(&Value::Nil)) };
         let id = JobId::from_wire(text(parts.next())?);
-        let payload = bytes(parts.next())?;
+        let (header, payload) = split(bytes(parts.next())?);
         let attempts = text(parts.next())?.parse().unwrap_or(0);
         let rescued = text(parts.next())?.parse().unwrap_or(0);
-        let traceparent = Some(text(parts.next())?).filter(|t| !t.is_empty());
-        jobs.push(LeasedJob { id, queue: *queue, payload, attempts, rescued, traceparent });
+        jobs.push(LeasedJob { id, queue: *queue, payload, attempts, rescued, traceparent: header.traceparent });
     }
     Ok(Leases { jobs, next_due, more })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_taken_off_and_anything_else_is_left_alone() {
+        let (header, payload) = split(br#"{"at":17,"tp":"00-ab-cd-01","v":1,"step":"sweep"}"#.to_vec());
+        assert_eq!(header, Header { enqueued_ms: Some(17), traceparent: Some("00-ab-cd-01".into()) });
+        assert_eq!(payload, br#"{"v":1,"step":"sweep"}"#);
+        let table: [&[u8]; 6] =
+            [b"", b"{", br#"{"v":1}"#, br#"{"at":x,"tp":"","v":1}"#, br#"{"at":1,"tp":"#, b"\xff\xfe"];
+        for raw in table {
+            assert_eq!(split(raw.to_vec()), (Header::default(), raw.to_vec()));
+        }
+    }
 }

@@ -17,7 +17,7 @@ script!(LEAVE, "leave");
 
 impl RedisStore {
     pub(super) fn has_beaten(&self, p: Partition, who: &Incarnation) -> bool {
-        self.beaten.lock().unwrap_or_else(PoisonError::into_inner).contains(&(p, who.clone()))
+        self.beaten.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&(p, who.clone()))
     }
 
     pub(super) async fn do_beat(&self, p: Partition, who: &Incarnation) -> Result<Beat> {
@@ -30,20 +30,31 @@ impl RedisStore {
         call.arg(who.0.as_str()).num(u8::from(known)).num(self.dead_after.as_millis()).num(MAX_RESCUES);
         call.num(now.timestamp_millis()).arg(now.to_rfc3339()).num(p).arg(LOOP);
         for q in Queue::all() {
-            for key in [keys.active(q), keys.meta(q), keys.dead(q), keys.inflight(q)] {
+            for key in [keys.active(q), keys.meta(q), keys.dead(q), keys.inflight(q), keys.troubled(q)] {
                 call.key(key);
             }
             call.arg(q.to_string());
         }
-        let (dead, rescued, worn_out): (u8, u64, u64) = call.run(&self.connection.0).await?;
-        let mut beaten = self.beaten.lock().unwrap_or_else(PoisonError::into_inner);
-        if dead == 1 {
-            // Told once; a new incarnation has a new name.
-            beaten.remove(&here);
-        } else {
-            beaten.insert(here);
+        let (dead, rescued, worn_out, process): (u8, u64, u64, String) = call.run(&self.connection.0).await?;
+        let restarted = {
+            let mut beaten = self.beaten.lock().unwrap_or_else(PoisonError::into_inner);
+            if dead == 1 {
+                // Told once; a new incarnation has a new name.
+                beaten.remove(&here);
+                false
+            } else {
+                beaten.get(&here).is_some_and(|before| *before != process) || {
+                    beaten.insert(here, process);
+                    false
+                }
+            }
+        };
+        if restarted {
+            // It may have forgotten its last second: jobs that we have ended are in our hands again there, and nobody
+            // would take them from somebody who is alive. Give everything back, and go on under a new name.
+            self.do_leave(p, who).await?;
         }
-        Ok(Beat { declared_dead: dead == 1, rescued, worn_out })
+        Ok(Beat { declared_dead: dead == 1 || restarted, rescued, worn_out })
     }
 
     pub(super) async fn do_leave(&self, p: Partition, who: &Incarnation) -> Result<()> {

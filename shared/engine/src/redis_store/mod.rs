@@ -9,7 +9,7 @@ mod liveness;
 mod preflight;
 mod records;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -68,8 +68,8 @@ pub struct RedisStore {
     partitions: u16,
     clock: SharedClock,
     dead_after: Duration,
-    /// Who has beaten where, so that a missing entry means "declared dead" and not "new".
-    beaten: Mutex<HashSet<(Partition, Incarnation)>>,
+    /// Who has beaten where, so that a missing entry means "declared dead" and not "new"; and on which Redis process.
+    beaten: Mutex<HashMap<(Partition, Incarnation), String>>,
     wake: Arc<Notify>,
     listener: tokio::task::JoinHandle<()>,
 }
@@ -92,7 +92,7 @@ impl Drop for RedisStore {
 impl RedisStore {
     pub async fn connect(options: RedisOptions) -> Result<Self> {
         let (client, manager) = connection::open(&options.url).await?;
-        let partitions = fix_partitions(&manager, options.partitions).await?;
+        let partitions = fix_partitions(&manager, options.partitions).await.map_err(|e| connection::at(&options.url, e))?;
         let wake = Arc::new(Notify::new());
         let listener = tokio::spawn(liveness::listen(client, wake.clone()));
         Ok(Self {

@@ -30,13 +30,19 @@ pub(crate) async fn figures(report: &mut Report, steps: usize) -> anyhow::Result
     for _ in 0..RUNS {
         ours.push(engine(steps).await?);
         stocks.push(stock::chain(steps).await?);
-        eprintln!("{ours:?} {stocks:?}");
         limits.push(limit::chain(steps).await?);
+        eprintln!("  {steps} steps: ours {:.0?}, stock {:.0?}, limit {:.0?}", ours.last(), stocks.last(), limits.last());
     }
-    eprintln!("  ours {ours:?}\n  stock {stocks:?}\n  limit {limits:?}");
     let (ours, stocks, limits) = (median(ours), median(stocks), median(limits));
     report.faster(format!("chained steps, {steps}"), ours, "steps/s", "stock apalis-redis", stocks, SETTINGS);
     report.faster(format!("chained steps, {steps}"), ours, "steps/s", "Redis: batched Lua", limits, SETTINGS);
+    Ok(())
+}
+
+pub(crate) async fn alone(steps: usize) -> anyhow::Result<()> {
+    for _ in 0..RUNS {
+        println!("{:.0} steps/s, limit {:.0}", engine(steps).await?, limit::chain(steps).await?);
+    }
     Ok(())
 }
 
@@ -136,6 +142,12 @@ async fn engine(steps: usize) -> anyhow::Result<f64> {
     }
     chain.finished.notified().await;
     let rate = steps as f64 / watch.seconds();
+    if std::env::var("CPU").is_ok() {
+        let mut c = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
+        let info: String = redis::cmd("INFO").arg("cpu").query_async(&mut c).await?;
+        let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut c).await?;
+        println!("{info}{stats}");
+    }
     started.stop.stop();
     for worker in workers {
         worker.await??;

@@ -110,5 +110,10 @@ pub(crate) async fn chain(steps: usize) -> anyhow::Result<f64> {
             hand_over(&mut c, &give, (queue, queue + 1), &ids, &payload).await?;
         }
     }
-    Ok(steps as f64 / watch.seconds())
+    let rate = steps as f64 / watch.seconds();
+    if std::env::var("CPU").is_ok() {
+        let info: String = redis::cmd("INFO").arg("cpu").query_async(&mut c).await?;
+        println!("limit {info}");
+    }
+    Ok(rate)
 }

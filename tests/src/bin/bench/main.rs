@@ -27,6 +27,10 @@ async fn main() -> anyhow::Result<()> {
             chain::figures(&mut report, steps).await?;
         }
     }
+    if only.iter().any(|o| o == "engine") {
+        // Ours alone, for a profiler.
+        chain::alone(80_000).await?;
+    }
     if wanted("latency") {
         latency::figures(&mut report).await?;
     }

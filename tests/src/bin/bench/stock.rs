@@ -37,7 +37,7 @@ pub(crate) async fn chain(steps: usize) -> anyhow::Result<f64> {
     let server = redis().await?;
     let conn = apalis_redis::connect(server.url()).await?;
     let queue = |n: usize| {
-        let config = Config::default().queue(format!("bench:{n}")).batch_size(std::env::var("B").ok().and_then(|b| b.parse().ok()).unwrap_or(100)).lock_tasks(std::env::var("L").is_err())
+        let config = Config::default().queue(format!("bench:{n}")).batch_size(100)
             .heartbeat_interval(Duration::from_millis(20))
             .missed_heartbeats(500);
         RedisStorage::<Payload>::new(conn.clone()).with_config(config)
@@ -68,20 +68,47 @@ pub(crate) async fn chain(steps: usize) -> anyhow::Result<f64> {
             }
         }));
     }
-    let mut seeded = ahead;
-    while seeded < chains {
-        while chain.waiting.load(Ordering::SeqCst) > 3_500 {
-            chain.drained.notified().await;
-        }
-        let n = 500.min(chains - seeded);
-        chain.waiting.fetch_add(n, Ordering::SeqCst);
-        first.push_bulk(vec![payload.clone(); n]).await?;
-        seeded += n;
-    }
-    chain.finished.notified().await;
-    let rate = steps as f64 / watch.seconds();
+    let seeding = {
+        let chain = chain.clone();
+        tokio::spawn(async move {
+            let mut seeded = ahead;
+            while seeded < chains {
+                while chain.waiting.load(Ordering::SeqCst) > 3_500 {
+                    chain.drained.notified().await;
+                }
+                let n = 500.min(chains - seeded);
+                chain.waiting.fetch_add(n, Ordering::SeqCst);
+                if first.push_bulk(vec![payload.clone(); n]).await.is_err() {
+                    return;
+                }
+                seeded += n;
+            }
+        })
+    };
+    let rate = progress(&chain, watch).await;
+    seeding.abort();
     workers.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(rate)
+}
+
+/// Steps a second up to the end, or up to the moment after which nothing happened for five seconds: it sometimes stalls
+/// for good, and what it did before is its speed all the same.
+async fn progress(chain: &Chain, watch: Stopwatch) -> f64 {
+    let (mut last, mut at) = (0, 0.0);
+    let mut looks = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        tokio::select! {
+            () = chain.finished.notified() => return chain.steps as f64 / watch.seconds(),
+            _ = looks.tick() => {}
+        }
+        let done = chain.done.load(Ordering::Relaxed);
+        if done > last {
+            (last, at) = (done, watch.seconds());
+        } else if watch.seconds() - at > 5.0 {
+            eprintln!("  stock stalled after {last} of {} steps", chain.steps);
+            return last as f64 / at;
+        }
+    }
 }
 
 async fn step(mut job: Payload, chain: Data<Arc<Chain>>) -> Result<(), BoxDynError> {

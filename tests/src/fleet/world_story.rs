@@ -1,0 +1,331 @@
+//! A fleet that lives by a manual clock: the real chain over a `MemoryStore` and the real Intune connections to a
+//! simulated Graph. One job at a time, in the order in which a single worker would take them: same story, same course.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use trueup_engine::memory::MemoryStore;
+use trueup_engine::{By, Ended, EngineError, EventFilter, Incarnation, JobState, LeasedJob, NewJob, Store};
+use trueup_model::commit::Committed;
+use trueup_model::job::{self, Check, Cx};
+use trueup_model::{
+    Action, Approval, Clock, Commit, CorrelationId, DateTime, Duration, EffectKey, Event, EventKind, Fault,
+    Finding, Intent, IntentKey, IntentRecord, Job, ManualClock, Observed, Outcome, Partition, PlaneKind,
+    Queue, Receipt, SharedClock, StepName, Target, Time, TraceParent,
+};
+use trueup_planes::Planes;
+use trueup_simulators::{Seed, Tenant, WaitStyle};
+use trueup_workflows::{Chain, Notice, Ports};
+
+use super::world_graph::{Graph, OTHER, TENANT, secrets, seed};
+
+/// All stories happen here.
+const P: Partition = Partition(0);
+/// Jobs that become ready at one moment; more means that something goes in circles.
+const MAX_AT_ONCE: usize = 5_000;
+
+#[derive(Debug)]
+pub struct Story {
+    pub clock: ManualClock,
+    pub graph: Graph,
+    pub store: Arc<MemoryStore>,
+    pub notices: Mutex<Vec<Notice>>,
+    began: Time,
+    chain: Chain,
+    planes: Planes,
+    who: Incarnation,
+    requests: Mutex<u32>,
+}
+
+impl Story {
+    pub async fn begin() -> Self {
+        Self::with(seed(), WaitStyle::Whole).await
+    }
+
+    pub async fn with(seed: Seed, wait: WaitStyle) -> Self {
+        let began = DateTime::from_timestamp(1_795_255_200, 0).expect("a time"); // 2026-11-21 10:00
+        let clock = ManualClock::at(began);
+        let shared: SharedClock = Arc::new(clock.clone());
+        let graph = Graph::start(&shared, &seed, wait).await.expect("a simulated Graph");
+        let connections = graph.connections(&[TENANT, OTHER]).expect("connections");
+        let planes = Planes::connect(&connections, &shared, &secrets()).expect("planes");
+        // The only worker never dies, so the lease's clock stands still.
+        let store = MemoryStore::with_clocks(1, Arc::new(ManualClock::at(began)), shared);
+        let story = Self {
+            clock,
+            graph,
+            store: Arc::new(store),
+            notices: Mutex::default(),
+            began,
+            chain: Chain::default(),
+            planes,
+            who: Incarnation("the-only-worker".into()),
+            requests: Mutex::default(),
+        };
+        story.store.beat(P, &story.who).await.expect("a heartbeat");
+        let tick = Job::Sweep(job::Sweep { partition: P, only: None, correlation_id: None });
+        story.enqueue(NewJob::of(job::tick_id(P), sweep(), &tick, None)).await;
+        story
+    }
+
+    async fn enqueue(&self, job: NewJob) {
+        self.store.enqueue(P, &[job]).await.expect("enqueued");
+    }
+
+    fn by(&self) -> By {
+        let correlation_id = CorrelationId::parse("an-operator").expect("an id");
+        By { actor: "operator".into(), correlation_id, now: self.clock.now() }
+    }
+
+    // --- what people do
+
+    pub async fn apply(&self, intents: &[Intent]) {
+        self.store.apply(intents, &self.by()).await.expect("applied");
+    }
+
+    pub async fn delete(&self, key: &IntentKey) {
+        self.store.delete(std::slice::from_ref(key), &self.by()).await.expect("deleted");
+    }
+
+    /// Asks for a check now, as the API does.
+    pub async fn ask_for_check(&self, key: &IntentKey) {
+        let n = {
+            let mut n = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+            *n += 1;
+            *n
+        };
+        let correlation = CorrelationId::parse(&format!("request-{n}")).expect("an id");
+        let (id, job) = job::request(P, vec![key.clone()], correlation);
+        self.enqueue(NewJob::of(id, sweep(), &job, None)).await;
+    }
+
+    // --- what time does
+
+    /// Lets time pass, and everything happen that is due meanwhile.
+    pub async fn pass(&self, time: Duration) {
+        let until = self.clock.now() + time;
+        loop {
+            self.work().await;
+            let now = self.clock.now();
+            let next = self.store.lease(P, &self.who, &wanted(0), now).await.expect("a look").next_due;
+            let to = next.unwrap_or(until).clamp(now, until);
+            self.clock.advance(to - now);
+            if to == until {
+                self.work().await;
+                return;
+            }
+        }
+    }
+
+    /// Does what is ready now.
+    pub async fn work(&self) {
+        for _ in 0..MAX_AT_ONCE {
+            if self.work_one().await.is_none() {
+                return;
+            }
+        }
+        panic!("{MAX_AT_ONCE} jobs without a moment passing");
+    }
+
+    /// Does ready jobs until one of this step has been done.
+    pub async fn work_through(&self, step: StepName) {
+        while let Some(done) = self.work_one().await {
+            if done == step {
+                return;
+            }
+        }
+        panic!("no {step} was ready");
+    }
+
+    /// Does one job that is ready; says which step it was of.
+    pub async fn work_one(&self) -> Option<StepName> {
+        let leased = self.lease_one().await?;
+        let job = Job::decode(&leased.payload).expect("a job");
+        loop {
+            let outcome = self.execute(&leased, &job).await;
+            let traceparent = leased.traceparent.clone();
+            let ended = Ended { job: leased.id.clone(), queue: leased.queue, outcome, traceparent };
+            match self.store.commit(P, &self.who, &[ended]).await.expect("an answer")[0] {
+                Committed::Yes => return Some(job.step()),
+                Committed::Conflict => {}
+                other => panic!("{other:?} for {job:?}"),
+            }
+        }
+    }
+
+    pub async fn lease_one(&self) -> Option<LeasedJob> {
+        for queue in Queue::all() {
+            let leases = self.store.lease(P, &self.who, &[(queue, 1)], self.clock.now()).await;
+            if let Some(leased) = leases.expect("a lease").jobs.pop() {
+                return Some(leased);
+            }
+        }
+        None
+    }
+
+    /// Gathers once, and decides twice: it must come out the same.
+    pub async fn execute(&self, leased: &LeasedJob, job: &Job) -> Outcome {
+        let now = self.clock.now();
+        let trace = TraceParent::root(&[leased.id.as_str()]);
+        let attempt = leased.attempts + 1;
+        let cx = Cx { now, started_at: now, job: leased.id.clone(), partition: P, attempt, trace };
+        match self.chain.gather(&cx, job, self).await {
+            Ok(facts) => {
+                let outcome = self.chain.decide(&cx, job, facts.clone());
+                assert_eq!(outcome, self.chain.decide(&cx, job, facts), "decided differently");
+                outcome
+            }
+            Err(Fault::Throttled { until, .. }) => Outcome::Defer { at: until },
+            Err(Fault::Transient { what }) => {
+                Outcome::Retry { at: now + Duration::seconds(5), because: what }
+            }
+            Err(fault) => self.chain.gave_up(&cx, job, &fault),
+        }
+    }
+
+    // --- what can be seen
+
+    pub fn sim(&self) -> Arc<Tenant> {
+        self.graph.tenant(TENANT)
+    }
+
+    pub fn do_mischief(&self, what: &trueup_simulators::Mischief) {
+        self.sim().mischief(what).expect("done");
+    }
+
+    pub async fn record(&self, key: &IntentKey) -> IntentRecord {
+        let found = self.store.intents(std::slice::from_ref(key)).await.expect("an answer");
+        found.into_iter().next().flatten().expect("the intent is there")
+    }
+
+    /// Whether the intent is known.
+    pub async fn store_has(&self, key: &IntentKey) -> bool {
+        let found = self.store.intents(std::slice::from_ref(key)).await.expect("an answer");
+        found[0].is_some()
+    }
+
+    /// Leased jobs that are not done after all.
+    pub async fn give_back(&self, jobs: &[(trueup_model::JobId, Queue)]) {
+        self.store.give_back(P, &self.who, jobs).await.expect("given back");
+    }
+
+    pub async fn condition(&self, key: &IntentKey) -> trueup_model::Condition {
+        self.record(key).await.state.condition
+    }
+
+    pub async fn finding(&self, key: &IntentKey) -> Finding {
+        let mut all = Store::findings(&*self.store, key).await.expect("an answer");
+        assert_eq!(all.len(), 1, "{all:#?}");
+        all.remove(0)
+    }
+
+    pub async fn open_approvals(&self, key: &IntentKey) -> Vec<Approval> {
+        Store::approvals(&*self.store, key).await.expect("an answer")
+    }
+
+    pub async fn events_of(&self, key: &IntentKey) -> Vec<Event> {
+        let filter = EventFilter { intent: Some(key.clone()), ..EventFilter::default() };
+        let found = self.store.events(&filter, &BTreeMap::new(), 10_000).await.expect("events");
+        found.into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// When events of a kind happened, in minutes since the beginning.
+    pub async fn minutes(&self, key: &IntentKey, kind: EventKind) -> Vec<i64> {
+        let events = self.events_of(key).await.into_iter();
+        let of_kind = events.filter(|e| e.event_type == kind);
+        of_kind.map(|e| (e.created_at - self.began).num_minutes()).collect()
+    }
+
+    pub async fn happened(&self, key: &IntentKey, kind: EventKind) -> usize {
+        self.minutes(key, kind).await.len()
+    }
+
+    /// Reasons of all dead letters.
+    pub async fn dead(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for queue in Queue::all() {
+            for view in self.store.jobs(queue, JobState::Dead, 100).await.expect("jobs") {
+                all.push(format!("{queue}: {}", view.reason.unwrap_or_default()));
+            }
+        }
+        all
+    }
+}
+
+fn sweep() -> Queue {
+    Queue::new(StepName::Sweep, None).expect("a queue")
+}
+
+fn wanted(n: usize) -> Vec<(Queue, usize)> {
+    Queue::all().into_iter().map(|q| (q, n)).collect()
+}
+
+fn fault(e: EngineError) -> Fault {
+    Fault::bug(e.to_string())
+}
+
+#[async_trait]
+impl Ports for Story {
+    async fn due(
+        &self,
+        p: Partition,
+        now: Time,
+        limit: usize,
+    ) -> Result<(Vec<IntentKey>, Option<Time>), Fault> {
+        self.store.due(p, now, limit).await.map_err(fault)
+    }
+    async fn intents(&self, keys: &[IntentKey]) -> Result<Vec<Option<IntentRecord>>, Fault> {
+        self.store.intents(keys).await.map_err(fault)
+    }
+    async fn findings(&self, intent: &IntentKey) -> Result<Vec<Finding>, Fault> {
+        self.store.findings(intent).await.map_err(fault)
+    }
+    async fn approvals(&self, intent: &IntentKey) -> Result<Vec<Approval>, Fault> {
+        self.store.approvals(intent).await.map_err(fault)
+    }
+    async fn backlog(&self, p: Partition, queue: Queue) -> Result<u64, Fault> {
+        self.store.backlog(p, queue).await.map_err(fault)
+    }
+    async fn observe(
+        &self,
+        tenant: &str,
+        plane: PlaneKind,
+        checks: &[Check],
+    ) -> Vec<Result<Observed, Fault>> {
+        match self.planes.get(tenant, plane) {
+            Some(plane) => plane.observe(checks).await,
+            None => vec![Err(Fault::permanent("no connection")); checks.len()],
+        }
+    }
+    async fn act(
+        &self,
+        tenant: &str,
+        target: &Target,
+        action: &Action,
+        key: &EffectKey,
+    ) -> Result<Receipt, Fault> {
+        match self.planes.get(tenant, target.plane()) {
+            Some(plane) => plane.apply(target, action, key).await,
+            None => Err(Fault::permanent("no connection")),
+        }
+    }
+    async fn notify(&self, notice: &Notice, _: &EffectKey) -> Result<(), Fault> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice.clone());
+        Ok(())
+    }
+}
+
+/// The jobs that follow an outcome, as they go over the wire, and everything else it says.
+pub fn bytes_of(outcome: &Outcome) -> Vec<u8> {
+    let Outcome::Done(Commit { events, writes, next }) = outcome else {
+        return format!("{outcome:?}").into_bytes();
+    };
+    let mut all = serde_json::to_vec(events).expect("events are JSON");
+    all.extend(format!("{writes:?}").bytes());
+    for job in next {
+        all.extend(format!("{} {} {:?} ", job.id, job.queue, job.at).bytes());
+        all.extend(job.job.encode());
+    }
+    all
+}
