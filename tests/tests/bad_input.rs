@@ -7,5 +7,7 @@ mod ansible;
 mod dying_redis;
 #[path = "bad_input/graph.rs"]
 mod graph;
+#[path = "bad_input/stopping.rs"]
+mod stopping;
 #[path = "bad_input/wrong_redis.rs"]
 mod wrong_redis;

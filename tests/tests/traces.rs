@@ -118,7 +118,10 @@ async fn a_drifted_run_is_one_tree_from_sweep_to_remediate() {
     assert_ne!(verified, trace);
     let names: BTreeSet<&str> =
         received.iter().filter(|s| s.trace == verified).map(|s| s.name.as_str()).collect();
-    assert!(BTreeSet::from(["reconcile", "sweep", "query", "compare", "emit"]).is_subset(&names), "{names:?}");
+    assert!(
+        BTreeSet::from(["reconcile", "sweep", "query", "compare", "emit"]).is_subset(&names),
+        "{names:?}"
+    );
     assert!(!names.contains("remediate"));
 }
 

@@ -71,7 +71,7 @@ impl Dev {
             .await
             .map_err(|e| failed("cannot start the private Redis")(&e))?;
         let redis_url = redis.url();
-        let clock = clock::open(&redis_url, options.speed).await?;
+        let (clock, speed) = clock::open(&redis_url, options.speed).await?;
         let store: Arc<dyn Store> = Arc::new(
             RedisStore::connect(RedisOptions::new(&redis_url, clock.clone()))
                 .await
@@ -79,7 +79,7 @@ impl Dev {
         );
 
         let ending = Shutdown::new();
-        let (simulator, graph, config, secrets) = planes::simulate(&options, &clock).await?;
+        let (simulator, graph, config, secrets) = planes::simulate(&options, &clock, speed).await?;
         let end = ending.clone();
         let graph_server = {
             let simulator = simulator.clone();
@@ -113,8 +113,17 @@ impl Dev {
 
     /// Works until `shutdown`; an end of the workers by themselves is an error.
     pub(crate) async fn run_until(&mut self, shutdown: &Shutdown) -> Result<(), Failure> {
+        let mut looks = tokio::time::interval(std::time::Duration::from_secs(1));
+        let redis = &mut self.redis;
+        let redis_ended = async {
+            while redis.is_running() {
+                looks.tick().await;
+            }
+        };
         tokio::select! {
             () = shutdown.requested() => Ok(()),
+            () = redis_ended => Err(Failure::new(Exit::Failed, "the private Redis ended by itself")
+                .advise("its log is redis.log in the redis folder; start again, nothing that was committed is lost")),
             ended = &mut self.fleet => Err(match ended {
                 Ok(Err(e)) => failed("the workers ended")(&e),
                 Ok(Ok(())) => Failure::new(Exit::Failed, "the workers ended by themselves"),

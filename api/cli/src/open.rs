@@ -19,14 +19,18 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// Says what is wrong with the URL or the Redis behind it, and what to do. Never shows a password.
-pub(crate) async fn open_store(redis_url: &str, partitions: Option<u16>) -> anyhow::Result<Opened> {
+pub(crate) async fn open_store(
+    redis_url: &str,
+    partitions: Option<u16>,
+    or_create: Option<u16>,
+) -> anyhow::Result<Opened> {
     let shown = trueup_engine::shown(redis_url);
     let place = || format!("opening the store at {shown}");
     let clock: SharedClock = match RedisStore::load_clock(redis_url).await.with_context(place)? {
         Some(scaled) => Arc::new(scaled),
         None => Arc::new(SystemClock),
     };
-    let store = RedisStore::connect(RedisOptions { partitions, ..RedisOptions::new(redis_url, clock.clone()) }).await.with_context(place)?;
+    let store = RedisStore::connect(RedisOptions { partitions, or_create, ..RedisOptions::new(redis_url, clock.clone()) }).await.with_context(place)?;
     let preflight = store.preflight().await.with_context(place)?;
     if !preflight.refused.is_empty() {
         bail!("the Redis at {shown} is not safe to use: {}", preflight.refused.join("; "));

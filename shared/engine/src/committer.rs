@@ -118,6 +118,16 @@ async fn insist(store: &dyn Store, p: Partition, who: &Incarnation, ended: &[End
                 return results;
             }
             Err(e @ EngineError::Unavailable(_)) => patience.after("commit", &e).await,
+            // Not our script's own word (credentials changed, a node that may not be asked): may be mended, so wait.
+            Err(e @ EngineError::Refused(_)) if !e.to_string().contains("user_script") => patience.after("commit", &e).await,
+            Err(EngineError::Refused(_)) if ended.len() > 1 => {
+                // One of them is bad; the others must not share its fate.
+                let mut results = Vec::with_capacity(ended.len());
+                for one in ended {
+                    results.extend(Box::pin(insist(store, p, who, std::slice::from_ref(one))).await);
+                }
+                return results;
+            }
             Err(EngineError::Refused(what)) => {
                 tracing::error!(partition = %p, jobs = ended.len(), "a commit was refused: {what}");
                 return vec![Committed::Malformed; ended.len()];

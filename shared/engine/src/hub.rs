@@ -10,19 +10,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use trueup_model::commit::Committed;
+use trueup_model::event::LOOP;
 use trueup_model::job::{Undecodable, tick_id};
-use trueup_model::{Job, Outcome, Partition, Queue, SharedClock, StepName, Time, job::Sweep};
+use trueup_model::{CorrelationId, Job, Outcome, Partition, Queue, SharedClock, StepName, Time, job::Sweep};
 
 use crate::committer::Committer;
 use crate::heart::{self, Identity};
 use crate::lane::{Lane, Leased};
 use crate::slots::Slots;
-use crate::store::{Ended, JobState, LeasedJob, NewJob, Store};
+use crate::store::{Admin, By, Ended, JobState, LeasedJob, NewJob, Store};
 use crate::waiting::{Patience, pause};
 use crate::{EngineError, store::Leases};
 
@@ -30,8 +33,8 @@ use crate::{EngineError, store::Leases};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Freed slots are gathered this long, so that a busy process leases dozens at a time.
 const GATHER: Duration = Duration::from_millis(1);
-/// Jobs of a queue that are looked through after a lost answer; far above what a fleet holds at once.
-const LOOK_THROUGH: usize = 100_000;
+/// Time between two audits of what we hold.
+const AUDIT_EVERY: Duration = Duration::from_secs(5);
 /// Delay of a job that a newer version wrote.
 const NEWER_DELAY: TimeDelta = TimeDelta::seconds(5);
 /// Deaths of its workers after which a job is suspected of having caused them (as in `lease.lua`).
@@ -107,6 +110,8 @@ struct Hub {
     ticks: bool,
     /// Shared with the one suspect this process works on, if any.
     suspect: Arc<()>,
+    /// Rounds so far.
+    turn: AtomicU16,
 }
 
 /// Begins to lease.
@@ -133,6 +138,7 @@ pub fn start(store: Arc<dyn Store>, clock: SharedClock, options: HubOptions) -> 
         stop: stop.clone(),
         ticks: options.ticks,
         suspect: Arc::default(),
+        turn: AtomicU16::new(0),
     };
     let heart = tokio::spawn(heart::run(store.clone(), identity.clone(), stop.clone()));
     Started { lanes, committer, identity, stop, store, unstarted, hub: tokio::spawn(hub.run()), heart }
@@ -163,7 +169,10 @@ impl Started {
         };
         match tokio::time::timeout(within, work).await {
             Ok(result) => result,
-            Err(_) => Err(EngineError::Unavailable("did not sign off in time; the heartbeat will tell the others".into())),
+            Err(_) => {
+                self.stop.finish();
+                Err(EngineError::Unavailable("did not sign off in time; the heartbeat will tell the others".into()))
+            }
         }
     }
 }
@@ -172,45 +181,28 @@ impl Hub {
     async fn run(self) {
         let mut patience = Patience::default();
         let mut since_tick: Option<Time> = None;
-        let mut in_doubt = false;
+        let mut audits = tokio::time::interval(AUDIT_EVERY);
         while !self.stop.is_stopping() {
-            if in_doubt && let Err(e) = self.give_back_unknown().await {
-                patience.after("lease", &e).await;
+            if audits.tick().now_or_never().is_some()
+                && let Err(e) = self.reclaim().await
+            {
+                audits.reset_immediately();
+                patience.after("audit", &e).await;
                 continue;
             }
-            in_doubt = false;
             match self.round(&mut since_tick).await {
                 Ok(wait) => {
                     patience.over("lease");
                     self.rest(wait).await;
                 }
                 Err(e) => {
-                    in_doubt = true;
+                    // The lease may have happened, and its answer been lost.
+                    audits.reset_immediately();
                     patience.after("lease", &e).await;
                 }
             }
         }
         // Dropping the senders ends the lanes.
-    }
-
-    /// After a lease whose answer was lost on the way: Redis counts those jobs as ours, and as long as we live nobody
-    /// would take them. Gives back what it says we hold and we do not.
-    async fn give_back_unknown(&self) -> Result<(), EngineError> {
-        let who = self.identity.current();
-        for (queue, _) in self.slots.free() {
-            let mut unknown: BTreeMap<Partition, Vec<_>> = BTreeMap::new();
-            for job in self.store.jobs(queue, JobState::InFlight, LOOK_THROUGH).await? {
-                if job.held_by.as_ref() == Some(&who) && !self.slots.holds(job.partition, &job.id) {
-                    unknown.entry(job.partition).or_default().push((job.id, queue));
-                }
-            }
-            for (p, jobs) in unknown {
-                for chunk in jobs.chunks(256) {
-                    self.store.give_back(p, &who, chunk).await?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Asks every partition once; returns how long nothing will be due.
@@ -223,8 +215,11 @@ impl Hub {
             // By the shown clock; a tick is missing only if somebody discarded it.
             *since_tick = Some(now + TimeDelta::minutes(1));
         }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let partitions = self.store.partitions();
         let mut rest = Rest { leased: false, more: false, until: LOOK_EVERY };
-        for p in (0..self.store.partitions()).map(Partition) {
+        // Another partition first each time, so that a backlog in one does not keep all slots from the others.
+        for p in (0..partitions).map(|n| Partition((n + turn % partitions) % partitions)) {
             let wanted = self.slots.free();
             let who = self.identity.current();
             let Leases { jobs, next_due, more } = self.store.lease(p, &who, &wanted, now).await?;
@@ -238,6 +233,23 @@ impl Hub {
             }
         }
         Ok(rest)
+    }
+
+    /// Gives back what Redis says we hold and we do not know of: the answer to a lease was lost on the way, or an end could
+    /// not be committed. No lease is under way here, and a slot is freed only after its end was answered.
+    async fn reclaim(&self) -> Result<(), EngineError> {
+        let who = self.identity.current();
+        for p in (0..self.store.partitions()).map(Partition) {
+            let held = self.store.held(p, &who).await?;
+            let lost: Vec<_> = held.into_iter().filter(|(id, _)| !self.slots.holds(p, id)).collect();
+            if !lost.is_empty() {
+                tracing::warn!(partition = %p, jobs = lost.len(), "giving back jobs that were leased to us and never arrived");
+            }
+            for chunk in lost.chunks(256) {
+                self.store.give_back(p, &who, chunk).await?;
+            }
+        }
+        Ok(())
     }
 
     fn hand_out(&self, partition: Partition, job: LeasedJob, who: &crate::Incarnation) {
@@ -307,23 +319,32 @@ impl Hub {
     async fn keep_ticking(&self, p: Partition) -> Result<(), EngineError> {
         let job = Job::Sweep(Sweep { partition: p, only: None, correlation_id: None });
         let Some(queue) = Queue::new(StepName::Sweep, None) else { return Ok(()) };
-        self.store.enqueue(p, &[NewJob::of(tick_id(p), queue, &job, None)]).await.map(|_| ())
+        self.store.enqueue(p, &[NewJob::of(tick_id(p), queue, &job, None)]).await?;
+        // Whatever killed it: without its tick a partition is never looked at again.
+        if self.store.job(&tick_id(p)).await?.is_some_and(|tick| tick.state == JobState::Dead) {
+            tracing::error!(partition = %p, "the tick was among the dead letters; it is tried again");
+            let correlation_id = CorrelationId::derive(&[tick_id(p).as_str()]);
+            let by = By { actor: LOOP.into(), correlation_id, now: self.clock.now() };
+            self.store.admin(queue, &Admin::Retry(Some(tick_id(p))), &by).await?;
+        }
+        Ok(())
     }
 
     /// Waits for a reason to look again: a freed slot while more is ready, a wake-up, a timer.
     async fn rest(&self, rest: Rest) {
         let freed = self.slots.freed();
+        if rest.more && rest.leased && self.slots.roomy() {
+            return;
+        }
+        let until = rest.until.max(GATHER);
         if rest.more {
-            if !self.slots.roomy() {
-                // Everything is busy: only a freed slot helps. Gather a few of them.
-                tokio::select! {
-                    () = freed.notified() => pause(GATHER).await,
-                    () = pause(LOOK_EVERY) => {}
-                    () = self.stop.stopping() => {}
-                }
+            // The queue that has more is full: a freed slot helps; gather a few of them.
+            tokio::select! {
+                () = freed.notified() => pause(GATHER).await,
+                () = self.store.woken(until) => {}
+                () = self.stop.stopping() => {}
             }
         } else if !rest.leased || self.slots.in_use() > 0 {
-            let until = rest.until.max(GATHER);
             tokio::select! {
                 () = self.store.woken(until) => {}
                 () = self.stop.stopping() => {}

@@ -153,6 +153,9 @@ impl Store for MemoryStore {
     async fn leave(&self, p: Partition, who: &Incarnation) -> Result<()> {
         self.on(p, |part| part.leave(who))
     }
+    async fn held(&self, p: Partition, who: &Incarnation) -> Result<Vec<(JobId, Queue)>> {
+        self.on(p, |part| part.held_by(who))
+    }
     async fn woken(&self, at_most: Duration) {
         // Both ends of the wait mean the same to the caller: look again.
         let _ = tokio::time::timeout(at_most, self.woke.notified()).await;

@@ -228,6 +228,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn beat(&self, p: Partition, who: &Incarnation) -> Result<Beat>;
     /// A worker leaves for good; what it still holds is taken back at once.
     async fn leave(&self, p: Partition, who: &Incarnation) -> Result<()>;
+    /// What a worker holds in a partition, as the store sees it.
+    async fn held(&self, p: Partition, who: &Incarnation) -> Result<Vec<(JobId, Queue)>>;
     /// Waits until something was made ready in any partition, or the time is over. May return early.
     async fn woken(&self, at_most: std::time::Duration);
 

@@ -18,6 +18,11 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// Calls in a row that failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Waits after a failed call.
     pub async fn after(&mut self, what: &'static str, e: &EngineError) {
         if self.failures == 0 {

@@ -83,6 +83,9 @@ pub struct Attempts {
 pub struct IntentState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<ActiveRun>,
+    /// When the intent was first applied, in milliseconds: an intent that is deleted and applied again is another one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub born: u64,
     /// Runs begun so far; names the next one.
     #[serde(default)]
     pub runs: u64,
@@ -124,7 +127,7 @@ pub enum Illegal {
 impl IntentState {
     /// The id the next run of this intent will have.
     pub fn next_run(&self, intent: &Intent) -> RunId {
-        RunId::derive(&[&intent.key.tenant, &intent.key.id, &(self.runs + 1).to_string()])
+        RunId::derive(&[&intent.key.tenant, &intent.key.id, &self.born.to_string(), &(self.runs + 1).to_string()])
     }
 
     /// Begins a run.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use trueup_engine::EngineError;
 use trueup_engine::store::{Applied, Change};
-use trueup_model::{DriftKind, EventKind, Intent, IntentKey, Mode, Partition, Status, Target, Write};
+use trueup_model::{DriftKind, EventKind, Intent, IntentKey, IntentState, Mode, Partition, Status, Target, Write};
 
 use super::Fresh;
 use super::given::*;
@@ -64,7 +64,8 @@ pub(crate) async fn apply_keeps_state_and_rev(fresh: &dyn Fresh) {
     let store = fresh.store(1).await;
     applied(&*store, &intent("i")).await;
     let first = record(&*store, "i").await;
-    assert_eq!((first.generation, first.rev, &first.state), (1, 0, &Default::default()));
+    let new = IntentState { born: first.state.born, ..IntentState::default() };
+    assert_eq!((first.generation, first.rev, &first.state), (1, 0, &new));
     carried_out(&*store, P, "a", writes(vec![write("i", 0, running("i", 1), None, false)])).await;
     applied(&*store, &relabelled(intent("i"), "red")).await;
     let second = record(&*store, "i").await;
@@ -176,11 +177,8 @@ pub(crate) async fn what_is_deleted_can_be_applied_again(fresh: &dyn Fresh) {
     store.delete(&[key("i")], &by("operator")).await.unwrap();
     assert_eq!(applied(&*store, &intent("i")).await.change, Change::Created);
     let record = record(&*store, "i").await;
-    assert_eq!(
-        (record.generation, record.rev, record.state),
-        (1, 0, Default::default()),
-        "nothing is left of it"
-    );
+    let new = IntentState { born: record.state.born, ..IntentState::default() };
+    assert_eq!((record.generation, record.rev, record.state), (1, 0, new), "nothing is left of it");
     assert_eq!(due(&*store, t(0)).await, [key("i")]);
     // Not even the old trigger: the end of a new run sets the time it says.
     carried_out(&*store, P, "c", writes(vec![write("i", 0, running("i", 1), None, false)])).await;

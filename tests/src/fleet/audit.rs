@@ -39,9 +39,10 @@ pub struct Audited {
 impl Audited {
     /// The events of one kind about one intent.
     pub fn of(&self, intent: &IntentKey, kind: EventKind) -> impl Iterator<Item = &Event> {
-        self.events.iter().map(|(_, e)| e).filter(move |e| {
-            e.event_type == kind && e.intent == intent.id && e.tenant == intent.tenant
-        })
+        self.events
+            .iter()
+            .map(|(_, e)| e)
+            .filter(move |e| e.event_type == kind && e.intent == intent.id && e.tenant == intent.tenant)
     }
 }
 
@@ -70,7 +71,11 @@ impl Fleet {
         let applied = audited.events.iter().filter(|(_, e)| e.event_type == EventKind::RemediationApplied);
         let keys: Vec<&str> = applied.filter_map(|(_, e)| e.event_data["effect_key"].as_str()).collect();
         let asked: BTreeSet<&str> = audited.calls.effects.keys().map(String::as_str).collect();
-        assert_eq!(keys.iter().copied().collect::<BTreeSet<_>>(), asked, "effects in the events, effects of the plane");
+        assert_eq!(
+            keys.iter().copied().collect::<BTreeSet<_>>(),
+            asked,
+            "effects in the events, effects of the plane"
+        );
         assert_eq!(keys.len(), asked.len(), "each effect is in the events once");
         audited
     }
@@ -86,10 +91,14 @@ impl Fleet {
                 records.insert(key.clone(), record.unwrap_or_else(|| panic!("{key} is gone")));
             }
         }
-        let mut events = self.store.events(&EventFilter::default(), &BTreeMap::new(), usize::MAX).await.expect("events");
+        let mut events =
+            self.store.events(&EventFilter::default(), &BTreeMap::new(), usize::MAX).await.expect("events");
         for p in self.partitions() {
             let seqs: Vec<u64> = events.iter().filter(|(q, _)| *q == p).map(|(_, e)| e.seq).collect();
-            assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "events of partition {p} are not 1, 2, 3, …");
+            assert!(
+                seqs.iter().copied().eq(1..=seqs.len() as u64),
+                "events of partition {p} are not 1, 2, 3, …"
+            );
         }
         let ids: HashSet<_> = events.iter().map(|(_, e)| e.event_id.clone()).collect();
         assert_eq!(ids.len(), events.len(), "an event was appended twice");
@@ -118,7 +127,11 @@ impl Fleet {
         }
         let open: usize = self.open_approvals().await;
         let count = |k| events.iter().filter(|(_, e)| e.event_type == k).count();
-        assert_eq!(open, count(EventKind::ApprovalOpened) - count(EventKind::ApprovalWithdrawn), "open approvals");
+        assert_eq!(
+            open,
+            count(EventKind::ApprovalOpened) - count(EventKind::ApprovalWithdrawn),
+            "open approvals"
+        );
         let calls = self.calls();
         self.go_on().await;
         Audited { records, events, calls }
@@ -146,7 +159,11 @@ impl Fleet {
                 let (jobs, dead): (Vec<String>, u64) =
                     pipe.query_async(&mut self.connection.clone()).await.expect("queues are read");
                 let ticks = usize::from(q.step() == StepName::Sweep);
-                assert_eq!((jobs.len(), dead), (ticks, 0), "payloads and dead letters in {q} of partition {p}: {jobs:?}");
+                assert_eq!(
+                    (jobs.len(), dead),
+                    (ticks, 0),
+                    "payloads and dead letters in {q} of partition {p}: {jobs:?}"
+                );
             }
         }
     }
@@ -164,12 +181,14 @@ fn judge(record: &IntentRecord, events: &[Event], findings: &[Finding]) {
     assert_eq!(count(EventKind::DriftDetected), usize::from(drifted), "{key}: drift detected");
     assert_eq!(findings.len(), usize::from(drifted), "{key}: findings");
     let facts: usize = findings.iter().map(|f| f.facts.len()).sum();
-    let told = count(EventKind::DriftDetected) + count(EventKind::DriftChanged) + count(EventKind::DriftResolved);
+    let told =
+        count(EventKind::DriftDetected) + count(EventKind::DriftChanged) + count(EventKind::DriftResolved);
     assert_eq!(facts, told, "{key}: facts of its findings, and events about them");
     let started = count(EventKind::RemediationStarted);
     assert_eq!(usize::from(state.attempts.made), started, "{key}: attempts in the state, and in the events");
-    let attempts: Vec<_> =
-        (events.iter().filter(|e| e.event_type == EventKind::RemediationApplied)).map(|e| e.event_data["attempt"].as_u64()).collect();
+    let attempts: Vec<_> = (events.iter().filter(|e| e.event_type == EventKind::RemediationApplied))
+        .map(|e| e.event_data["attempt"].as_u64())
+        .collect();
     let expected: Vec<_> = (1..=started as u64).map(Some).collect();
     assert_eq!(attempts, expected, "{key}: one applied remediation per attempt");
 }

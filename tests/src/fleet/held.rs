@@ -22,8 +22,12 @@ impl Fleet {
     pub async fn names_of(&self, worker: &Worker) -> Vec<Incarnation> {
         let mut names = Vec::new();
         for p in self.partitions() {
-            let found: redis::RedisResult<Vec<String>> =
-                redis::cmd("ZRANGE").arg(Keys(p).workers()).arg(0).arg(-1).query_async(&mut self.connection.clone()).await;
+            let found: redis::RedisResult<Vec<String>> = redis::cmd("ZRANGE")
+                .arg(Keys(p).workers())
+                .arg(0)
+                .arg(-1)
+                .query_async(&mut self.connection.clone())
+                .await;
             names.extend(found.unwrap_or_default().into_iter().map(Incarnation).filter(|w| worker.is(w)));
         }
         names.sort();
@@ -56,9 +60,15 @@ impl Fleet {
         if places.is_empty() {
             return Vec::new();
         }
-        let found: Vec<Vec<String>> = pipe.query_async(&mut self.connection.clone()).await.expect("sets are read");
+        let found: Vec<Vec<String>> =
+            pipe.query_async(&mut self.connection.clone()).await.expect("sets are read");
         let held = places.into_iter().zip(found).flat_map(|((partition, queue, who), jobs)| {
-            jobs.into_iter().map(move |job| Held { partition, queue, job: JobId::from_wire(job), who: who.clone() })
+            jobs.into_iter().map(move |job| Held {
+                partition,
+                queue,
+                job: JobId::from_wire(job),
+                who: who.clone(),
+            })
         });
         let mut held: Vec<Held> = held.collect();
         held.sort_by(|a, b| (a.partition, a.queue, &a.job).cmp(&(b.partition, b.queue, &b.job)));
@@ -79,7 +89,8 @@ pub async fn not_taken_over(connection: &ConnectionManager, held: &[Held]) -> Ve
     let found: redis::RedisResult<Vec<redis::Value>> = pipe.query_async(&mut connection.clone()).await;
     let Ok(found) = found else { return held.to_vec() };
     let waits = |values: &[redis::Value]| {
-        let place: Place = redis::from_redis_value(redis::Value::Array(values.to_vec())).unwrap_or((true, None, None));
+        let place: Place =
+            redis::from_redis_value(redis::Value::Array(values.to_vec())).unwrap_or((true, None, None));
         // The tick waits for its next time, which is as it should be.
         place.0 || place.1.is_some() || place.2.is_some()
     };

@@ -18,7 +18,7 @@ use std::time::Duration;
 use redis::aio::ConnectionManager;
 use tempfile::TempDir;
 use trueup_boot::embedded::{Options, Redis};
-use trueup_engine::{Admin, By, RedisOptions, RedisStore, Store};
+use trueup_engine::{Admin, By, EngineError, RedisOptions, RedisStore, Store};
 use trueup_model::{Clock, CorrelationId, Intent, Partition, Queue, StepName, SystemClock};
 
 use worker::Worker;
@@ -78,11 +78,17 @@ impl Fleet {
         Self { workers: Vec::new(), store, connection, redis, dir, setting, started: 0 }
     }
 
+    /// # Panics
+    /// When they are not applied.
     pub async fn apply(&self, intents: &[Intent]) {
-        let by = by();
+        self.try_apply(intents).await.expect("intents are applied");
+    }
+
+    pub async fn try_apply(&self, intents: &[Intent]) -> Result<(), EngineError> {
         for chunk in intents.chunks(256) {
-            self.store.apply(chunk, &by).await.expect("intents are applied");
+            self.store.apply(chunk, &by()).await?;
         }
+        Ok(())
     }
 
     /// A new process at the end of the list.
@@ -121,7 +127,8 @@ impl Fleet {
         // Read in the order of the chain, so a job that moves on meanwhile is met again.
         let Ok(depths) = self.store.depths().await else { return false };
         depths.iter().all(|d| {
-            let ticks = if d.queue == StepName::Sweep.as_str() { u64::from(self.setting.partitions) } else { 0 };
+            let ticks =
+                if d.queue == StepName::Sweep.as_str() { u64::from(self.setting.partitions) } else { 0 };
             d.in_flight == 0 && d.ready + d.scheduled == ticks
         })
     }
@@ -132,7 +139,10 @@ impl Fleet {
         let ping = async || redis::cmd("PING").query_async::<()>(&mut self.connection.clone()).await.is_ok();
         wait::wait_until(Duration::from_secs(30), "Redis answers", ping).await;
         self.sweeps(&Admin::Pause).await;
-        wait::wait_until(Duration::from_secs(60), "nothing goes on", async || self.is_idle().await && self.is_idle().await).await;
+        wait::wait_until(Duration::from_secs(60), "nothing goes on", async || {
+            self.is_idle().await && self.is_idle().await
+        })
+        .await;
     }
 
     pub(crate) async fn go_on(&self) {

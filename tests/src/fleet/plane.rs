@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use trueup_model::intent::{Install, Scope};
 use trueup_model::job::Check;
 use trueup_model::observed::{AssignmentSeen, Assignments};
-use trueup_model::{Action, Clock, Criticality, EffectKey, Fault, Intent, Observed, Receipt, Ring, SystemClock, Target};
+use trueup_model::{
+    Action, Clock, Criticality, EffectKey, Fault, Intent, Observed, Receipt, Ring, SystemClock, Target,
+};
 use trueup_planes::Plane;
 
 use crate::world;

@@ -122,7 +122,9 @@ pub fn spans(output: &str) -> Vec<Received> {
             in_links = true;
         }
         let Some(span) = all.last_mut() else { continue };
-        let (Some((name, value)), bullet) = (plain.split_once(':'), plain.starts_with("->")) else { continue };
+        let (Some((name, value)), bullet) = (plain.split_once(':'), plain.starts_with("->")) else {
+            continue;
+        };
         let (name, value) = (name.trim_start_matches("->").trim(), value.trim());
         match (name, bullet, in_links) {
             ("Trace ID", false, _) => span.trace = value.into(),

@@ -22,7 +22,10 @@ async fn get(api: &axum::Router, path: &str) -> Response<Body> {
 async fn post(api: &axum::Router, intents: &[Intent]) -> Response<Body> {
     let lines: Vec<String> = intents.iter().map(|i| serde_json::to_string(i).expect("JSON")).collect();
     let request = Request::post("/v1/intents").header("content-type", "application/x-ndjson");
-    api.clone().oneshot(request.body(Body::from(lines.join("\n"))).expect("a request")).await.expect("an answer")
+    api.clone()
+        .oneshot(request.body(Body::from(lines.join("\n"))).expect("a request"))
+        .await
+        .expect("an answer")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 use trueup_engine::{Committer, Ended, HubOptions, Leased, NewJob, RedisOptions, RedisStore, Store};
 use trueup_model::commit::Committed;
 use trueup_model::job::Sweep;
-use trueup_model::{Clock, Commit, Job, JobId, ManualClock, Outcome, Partition, Queue, StepName, SystemClock};
+use trueup_model::{
+    Clock, Commit, Job, JobId, ManualClock, Outcome, Partition, Queue, StepName, SystemClock,
+};
 use trueup_tests::fleet::wait::wait_until;
 use trueup_tests::stopwatch::Stopwatch;
 use trueup_tests::world::redis;
@@ -68,7 +70,8 @@ async fn a_hundred_thousand_jobs_due_in_one_second() {
     let mut started = trueup_engine::start(store.clone(), Arc::new(clock.clone()), hub);
     let (tx, mut others) = mpsc::unbounded_channel();
     let (committed, rejected) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let shared = Arc::new(Shared { committer: started.committer.clone(), burst, committed, rejected, other: tx });
+    let shared =
+        Arc::new(Shared { committer: started.committer.clone(), burst, committed, rejected, other: tx });
     let mut workers = Vec::new();
     for lane in std::mem::take(&mut started.lanes) {
         let worker = WorkerBuilder::new("due").backend(lane).data(shared.clone()).build(commit);
@@ -105,7 +108,10 @@ async fn a_hundred_thousand_jobs_due_in_one_second() {
     );
     assert!(busy.len() >= 20, "too few to tell");
     let (idle, busy) = (percentile(&idle, 0.5), percentile(&busy, 0.5));
-    assert!(busy < 1.0 && busy < 50.0 * idle.max(0.001), "another queue waits {busy:.3} s, {idle:.3} s when idle");
+    assert!(
+        busy < 1.0 && busy < 50.0 * idle.max(0.001),
+        "another queue waits {busy:.3} s, {idle:.3} s when idle"
+    );
     started.stop.stop();
     for worker in workers {
         worker.await.expect("joined").expect("no worker fails");
@@ -142,8 +148,12 @@ async fn latencies(
 }
 
 async fn commit(leased: Leased, shared: Data<Arc<Shared>>) -> Result<(), BoxDynError> {
-    let ended =
-        Ended { job: leased.id.clone(), queue: leased.queue, outcome: Outcome::Done(Commit::default()), traceparent: None };
+    let ended = Ended {
+        job: leased.id.clone(),
+        queue: leased.queue,
+        outcome: Outcome::Done(Commit::default()),
+        traceparent: None,
+    };
     if shared.committer.commit(leased.partition, &leased.who, ended).await != Committed::Yes {
         shared.rejected.fetch_add(1, Ordering::SeqCst);
     } else if leased.queue == shared.burst {

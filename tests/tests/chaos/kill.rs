@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use trueup_model::{PlaneKind, Queue, StepName};
 use trueup_engine::{JobState, Store};
+use trueup_model::{PlaneKind, Queue, StepName};
 use trueup_tests::fleet::Fleet;
 use trueup_tests::fleet::audit::Calls;
 use trueup_tests::fleet::held::{Held, not_taken_over};
@@ -61,7 +61,8 @@ async fn every_run_ends_once_while_workers_are_killed() {
 
     let audited = fleet.audit(&intents).await;
     let of_step = |step| held_at_kills.iter().filter(|h| h.queue.step() == step).count();
-    let (queries, effects) = (Calls::repeated(&audited.calls.queries), Calls::repeated(&audited.calls.effects));
+    let (queries, effects) =
+        (Calls::repeated(&audited.calls.queries), Calls::repeated(&audited.calls.effects));
     let (p50, p99) = (percentile(&times, 0.5), percentile(&times, 0.99));
     println!(
         "{runs} runs in {drained:.1} s, {kills} kills, {} jobs in flight at the kills; taken over after p50 {p50:.2} s, p99 \
@@ -75,13 +76,23 @@ async fn every_run_ends_once_while_workers_are_killed() {
         of_step(StepName::Remediate)
     );
     assert!(kills >= runs / 4_000 && held_at_kills.len() >= kills, "too little happened to prove anything");
-    assert!(queries <= of_step(StepName::Query), "more query jobs ran twice than were in flight at the kills");
-    assert!(effects <= of_step(StepName::Remediate), "more effects were repeated than were in flight at the kills");
+    assert!(
+        queries <= of_step(StepName::Query),
+        "more query jobs ran twice than were in flight at the kills"
+    );
+    assert!(
+        effects <= of_step(StepName::Remediate),
+        "more effects were repeated than were in flight at the kills"
+    );
     assert!(p99 <= 5.0, "a dead worker's jobs ran again after {p99:.2} s (p99)");
 }
 
 /// For each job of a dead worker, the seconds until another had it (or had finished it).
-async fn taken_over(connection: redis::aio::ConnectionManager, held: Vec<Held>, since: Stopwatch) -> Vec<f64> {
+async fn taken_over(
+    connection: redis::aio::ConnectionManager,
+    held: Vec<Held>,
+    since: Stopwatch,
+) -> Vec<f64> {
     let (mut left, mut times) = (held, Vec::new());
     let mut looks = tokio::time::interval(Duration::from_millis(20));
     while !left.is_empty() {
@@ -131,7 +142,8 @@ async fn a_job_that_kills_its_workers_is_put_away() {
     assert_eq!(deaths, 5, "deaths before it was put away");
     wait_until(Duration::from_secs(60), "the other intents are checked", async || {
         let depths = fleet.store.depths().await.unwrap_or_default();
-        !depths.is_empty() && depths.iter().all(|d| d.queue == "sweep" || d.ready + d.in_flight + d.scheduled == 0)
+        !depths.is_empty()
+            && depths.iter().all(|d| d.queue == "sweep" || d.ready + d.in_flight + d.scheduled == 0)
     })
     .await;
     let dead = fleet.store.jobs(queue, JobState::Dead, 100).await.expect("dead letters");
@@ -142,7 +154,12 @@ async fn a_job_that_kills_its_workers_is_put_away() {
     assert!(reason.contains("died 5 times"), "{reason}");
     fleet.assert_alive();
     for intent in &intents {
-        let record = fleet.store.intents(std::slice::from_ref(&intent.key)).await.expect("an intent").remove(0);
-        assert!(record.is_some_and(|r| r.state.run.is_none() && r.state.checked_at.is_some()), "{}", intent.key);
+        let record =
+            fleet.store.intents(std::slice::from_ref(&intent.key)).await.expect("an intent").remove(0);
+        assert!(
+            record.is_some_and(|r| r.state.run.is_none() && r.state.checked_at.is_some()),
+            "{}",
+            intent.key
+        );
     }
 }

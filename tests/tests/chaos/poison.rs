@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use trueup_engine::{Admin, By, EventFilter, JobState, JobView, NewJob, Store};
 use trueup_model::job::request;
-use trueup_model::{Clock, CorrelationId, EventKind, Job, JobId, Partition, PlaneKind, Queue, StepName, SystemClock};
+use trueup_model::{
+    Clock, CorrelationId, EventKind, Job, JobId, Partition, PlaneKind, Queue, StepName, SystemClock,
+};
 use trueup_tests::fleet::Fleet;
 use trueup_tests::fleet::plane::{Behaviour, intent};
 use trueup_tests::fleet::wait::wait_until;
@@ -16,7 +18,8 @@ const P: Partition = Partition(0);
 
 /// Name, bytes, and what the reason for its death must say.
 fn poison() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    let sweep = Job::Sweep(trueup_model::job::Sweep { partition: P, only: Some(Vec::new()), correlation_id: None });
+    let sweep =
+        Job::Sweep(trueup_model::job::Sweep { partition: P, only: Some(Vec::new()), correlation_id: None });
     let mut huge = br#"{"v":1,"step":"compare","filler":""#.to_vec();
     huge.resize(5 * 1024 * 1024, b'x');
     huge.extend(br#""}"#);
@@ -54,13 +57,21 @@ async fn poison_is_put_away_and_the_worker_goes_on() {
             fleet.store.enqueue(P, &[job]).await.expect("enqueued");
         }
     }
-    let from_the_future = NewJob { id: id("newer", compare), queue: compare, payload: newer.clone(), at: None, traceparent: None };
+    let from_the_future = NewJob {
+        id: id("newer", compare),
+        queue: compare,
+        payload: newer.clone(),
+        at: None,
+        traceparent: None,
+    };
     fleet.store.enqueue(P, std::slice::from_ref(&from_the_future)).await.expect("enqueued");
     fleet.apply(std::slice::from_ref(&good)).await;
     fleet.start_worker();
     let pid = fleet.workers[0].pid();
 
-    let dead = async |queue| -> Vec<JobView> { fleet.store.jobs(queue, JobState::Dead, 100).await.unwrap_or_default() };
+    let dead = async |queue| -> Vec<JobView> {
+        fleet.store.jobs(queue, JobState::Dead, 100).await.unwrap_or_default()
+    };
     wait_until(SOON, "all poison is put away", async || {
         dead(compare).await.len() == poison().len() && dead(query).await.len() == poison().len()
     })
@@ -68,7 +79,10 @@ async fn poison_is_put_away_and_the_worker_goes_on() {
     for queue in [compare, query] {
         let letters = dead(queue).await;
         for (name, payload, because) in poison() {
-            let letter = letters.iter().find(|l| l.id == id(name, queue)).unwrap_or_else(|| panic!("{name}: {letters:?}"));
+            let letter = letters
+                .iter()
+                .find(|l| l.id == id(name, queue))
+                .unwrap_or_else(|| panic!("{name}: {letters:?}"));
             let reason = letter.reason.as_deref().unwrap_or_default();
             assert!(reason.contains(because) && reason.len() < 2_000, "{name}: {reason}");
             let kept: Vec<u8> = redis::cmd("HGET")
@@ -83,7 +97,9 @@ async fn poison_is_put_away_and_the_worker_goes_on() {
     // What a newer version wrote waits for one, without using up a try.
     wait_until(SOON, "the newer one is given back", async || {
         let given_back = fleet.store.job(&from_the_future.id).await.unwrap_or_default();
-        given_back.is_some_and(|j| j.state == JobState::Scheduled && j.attempts == 0 && j.payload_bytes == newer.len())
+        given_back.is_some_and(|j| {
+            j.state == JobState::Scheduled && j.attempts == 0 && j.payload_bytes == newer.len()
+        })
     })
     .await;
 
@@ -94,20 +110,37 @@ async fn poison_is_put_away_and_the_worker_goes_on() {
     wait_until(SOON, "a good job behind the poison is worked on", async || remediated(&good).await).await;
 
     // An operator tries one again, and discards the rest.
-    let by = By { actor: "operator".into(), correlation_id: CorrelationId::derive(&["op"]), now: SystemClock.now() };
+    let by = By {
+        actor: "operator".into(),
+        correlation_id: CorrelationId::derive(&["op"]),
+        now: SystemClock.now(),
+    };
     let again = id("an unknown step", compare);
-    assert_eq!(fleet.store.admin(compare, &Admin::Retry(Some(again.clone())), &by).await.expect("retried"), 1);
+    assert_eq!(
+        fleet.store.admin(compare, &Admin::Retry(Some(again.clone())), &by).await.expect("retried"),
+        1
+    );
     let filter = |kind| EventFilter { kind: Some(kind), ..EventFilter::default() };
     wait_until(SOON, "it is put away again", async || {
         let deaths = fleet.store.last_events(&filter(EventKind::JobDead), 1_000).await.unwrap_or_default();
-        deaths.iter().filter(|(_, e)| e.event_data["job"] == again.as_str() || e.causation_id.as_ref() == Some(&again)).count() == 2
+        deaths
+            .iter()
+            .filter(|(_, e)| e.event_data["job"] == again.as_str() || e.causation_id.as_ref() == Some(&again))
+            .count()
+            == 2
     })
     .await;
     assert_eq!(dead(compare).await.len(), poison().len());
     for queue in [compare, query] {
-        assert_eq!(fleet.store.admin(queue, &Admin::Discard(None), &by).await.expect("discarded"), poison().len() as u64);
+        assert_eq!(
+            fleet.store.admin(queue, &Admin::Discard(None), &by).await.expect("discarded"),
+            poison().len() as u64
+        );
         assert!(dead(queue).await.is_empty());
-        assert!(fleet.store.job(&id("5 MB", queue)).await.expect("looked up").is_none(), "its bytes are gone");
+        assert!(
+            fleet.store.job(&id("5 MB", queue)).await.expect("looked up").is_none(),
+            "its bytes are gone"
+        );
     }
     assert_eq!(fleet.store.last_events(&filter(EventKind::JobDiscarded), 10).await.expect("events").len(), 2);
     assert_eq!(fleet.store.last_events(&filter(EventKind::JobRetried), 10).await.expect("events").len(), 1);

@@ -41,7 +41,10 @@ async fn course_of(intents: Vec<Intent>) -> (Vec<u8>, Vec<String>) {
     let mut events = Vec::new();
     for intent in fleet() {
         for event in story.events_of(&intent.key).await {
-            events.push(format!("{} {:?} {} {}", event.event_id, event.event_type, event.intent, event.event_data));
+            events.push(format!(
+                "{} {:?} {} {}",
+                event.event_id, event.event_type, event.intent, event.event_data
+            ));
         }
     }
     (bytes, events)

@@ -41,8 +41,7 @@ async fn a_scope_mismatch_in_global_waits_for_a_review() {
     let (app, from, to) = (app_id(TENANT, 0), group_id(0), group_id(9));
     // The meant group is there, and one that was not meant.
     let widened = Mischief::AddGroup { app: app.clone(), group: to.clone() };
-    let story =
-        asks(intent, widened, DriftKind::ScopeMismatch, &["scope-change", "production-ring"]).await;
+    let story = asks(intent, widened, DriftKind::ScopeMismatch, &["scope-change", "production-ring"]).await;
 
     // Somebody takes the other group away by hand: the question is gone with the drift.
     story.do_mischief(&Mischief::SwapGroup { app, from: to, to: from });

@@ -44,8 +44,7 @@ async fn overdue_drift_raises_its_severity_one_step_once() {
     let story = Story::begin().await;
     let it = key(TENANT, 0);
     story.do_mischief(&Mischief::RemoveAssignments { app: app_id(TENANT, 0) });
-    let intent =
-        Intent { criticality: Criticality::High, ring: Ring::Global, ..assigned(TENANT, 0) };
+    let intent = Intent { criticality: Criticality::High, ring: Ring::Global, ..assigned(TENANT, 0) };
     story.apply(&[intent]).await;
     story.pass(Duration::minutes(59)).await;
     assert_eq!(story.finding(&it).await.severity, Severity::High);
@@ -55,5 +54,9 @@ async fn overdue_drift_raises_its_severity_one_step_once() {
     assert!(finding.decision.reasons.iter().any(|r| r.because.contains("severity raised")));
     story.pass(Duration::hours(5)).await;
     assert_eq!(story.finding(&it).await.severity, Severity::Critical);
-    assert_eq!(story.happened(&it, EventKind::PolicyDecided).await, 2, "said when it became so, not at each look");
+    assert_eq!(
+        story.happened(&it, EventKind::PolicyDecided).await,
+        2,
+        "said when it became so, not at each look"
+    );
 }

@@ -61,7 +61,10 @@ pub(crate) async fn execute(leased: Leased, executor: Arc<Executor>) -> Result<E
 /// What becomes of a job whose gathering failed.
 pub(crate) fn after(fault: &Fault, leased: &Leased, now: Time) -> Outcome {
     let tries = match fault {
-        Fault::Throttled { until, .. } => return Outcome::Defer { at: (*until).max(now) },
+        // Believed between a second and an hour, so that no answer can make it spin or sleep for good.
+        Fault::Throttled { until, .. } => {
+            return Outcome::Defer { at: (*until).clamp(now + TimeDelta::seconds(1), now + TimeDelta::hours(1)) };
+        }
         Fault::Transient { .. } => TRIES,
         Fault::Permanent { .. } => 1,
         Fault::Bug { .. } => TRIES_OF_BUGS,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use apalis::layers::catch_panic::{CatchPanicLayer, PanicError};
-use apalis_core::error::WorkerError;
+use apalis_core::error::{BoxDynError, WorkerError};
 use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::ext::parallelize::ParallelizeExt;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tower::timeout::TimeoutLayer;
 use trueup_engine::{EngineError, HubOptions, Leased, Started, Stop, Store};
 use trueup_model::SharedClock;
@@ -36,6 +37,8 @@ pub enum FleetError {
 pub struct Fleet {
     started: Started,
     workers: JoinSet<Result<(), WorkerError>>,
+    /// Ends jobs that outlive the grace period, before others are given them.
+    ending: CancellationToken,
     options: Options,
 }
 
@@ -62,11 +65,12 @@ impl Fleet {
             Arc::new(Executor { chain, ports: FleetPorts { store, planes, notifier }, clock: clock.clone() });
         let finish = Finish { committer: started.committer.clone(), clock };
         let mut workers = JoinSet::new();
+        let ending = CancellationToken::new();
         for lane in std::mem::take(&mut started.lanes) {
             let step = lane.step();
             let worker = WorkerBuilder::new(format!("{}-{step}", started.identity.current()))
                 .backend(lane)
-                .parallelize(tokio::spawn)
+                .parallelize(spawner(ending.clone()))
                 .layer(finish.clone())
                 .layer(CatchPanicLayer::with_panic_handler(panicked as fn(&_) -> _))
                 .layer(TimeoutLayer::new(time_limit(step)))
@@ -75,7 +79,7 @@ impl Fleet {
             workers.spawn(worker.run());
         }
         tracing::info!(incarnation = %started.identity.current(), planes = ?options.planes, "working");
-        Ok(Self { started, workers, options })
+        Ok(Self { started, workers, ending, options })
     }
 
     /// The switch that ends leasing.
@@ -110,11 +114,25 @@ impl Fleet {
         let all = async { while self.workers.join_next().await.is_some() {} };
         if tokio::time::timeout(self.options.grace, all).await.is_err() {
             tracing::warn!(grace = ?self.options.grace, "some jobs did not end in time; others will run them again");
+            self.ending.cancel();
             self.workers.abort_all();
         }
         self.started.leave(self.options.grace).await?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Runs each job as a task of its own, until `ending`.
+fn spawner<F>(ending: CancellationToken) -> impl Fn(F) -> tokio::task::JoinHandle<F::Output> + Clone + Send + 'static
+where
+    F: Future<Output = Result<(), BoxDynError>> + Send + 'static,
+{
+    move |job| {
+        let ending = ending.clone();
+        tokio::spawn(async move {
+            ending.run_until_cancelled(job).await.unwrap_or_else(|| Err("ended with the grace period".into()))
+        })
     }
 }
 

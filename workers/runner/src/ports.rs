@@ -20,11 +20,18 @@ pub(crate) struct FleetPorts {
     pub(crate) notifier: Arc<dyn Notifier>,
 }
 
-/// Reads state for as long as it takes: Redis away is no fault of the job (E12).
+/// Failures (with their waits: about 15 s) after which a read gives up.
+const TRIES: u32 = 12;
+
+/// Reads state, waiting while Redis is away: that is no fault of the job (E12). After a while the job itself waits, at no
+/// cost, so that it does not run into its time limit here.
 macro_rules! insist {
     ($what:literal, $call:expr) => {{
         let mut patience = Patience::default();
         loop {
+            if patience.failures() > TRIES {
+                break Err(Fault::Throttled { until: Time::UNIX_EPOCH, what: "Redis is away".into() });
+            }
             match $call.await {
                 Ok(answer) => {
                     patience.over($what);

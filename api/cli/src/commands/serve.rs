@@ -34,7 +34,7 @@ impl Args {
     pub(crate) async fn run(self, cx: &Context) -> Result<Exit, Failure> {
         trueup_server::loopback_only(self.listen).map_err(|why| Failure::usage(why).at("--listen or TRUEUP_LISTEN"))?;
         let _telemetry = self.log.init("trueup-api")?;
-        let opened = open::open_store(&self.redis_url, None).await?;
+        let opened = open::open_store(&self.redis_url, None, None).await?;
         for warning in &opened.warnings {
             cx.note(&format!("warning: {warning}"));
         }

@@ -43,7 +43,7 @@ impl Args {
             .map_err(|e| Failure::usage(e.to_string()).at("the workers' configuration"))?;
         config.planes = self.planes.or(config.planes);
         let url = self.redis_url.or_else(|| config.redis_url.clone()).unwrap_or_else(|| "redis://127.0.0.1:6379".into());
-        let opened = open::open_store(&url, config.partitions).await?;
+        let opened = open::open_store(&url, config.partitions, Some(1)).await?;
         for warning in &opened.warnings {
             cx.note(&format!("warning: {warning}"));
         }

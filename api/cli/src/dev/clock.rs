@@ -37,16 +37,16 @@ fn unavailable(e: &trueup_engine::EngineError) -> Failure {
 }
 
 /// The clock to use, stored where every process of this fleet finds it.
-pub(crate) async fn open(redis_url: &str, speed: Option<Speed>) -> Result<SharedClock, Failure> {
+pub(crate) async fn open(redis_url: &str, speed: Option<Speed>) -> Result<(SharedClock, Speed), Failure> {
     let stored = RedisStore::load_clock(redis_url).await.map_err(|e| unavailable(&e))?;
     if stored.is_none() && speed.is_none_or(|s| s.0 == 1.0) {
-        return Ok(Arc::new(SystemClock));
+        return Ok((Arc::new(SystemClock), Speed(1.0)));
     }
     let shown: Time = stored.map_or_else(|| SystemClock.now(), |c| c.shown).max(SystemClock.now());
     let factor = speed.map(|s| s.0).or(stored.map(|c| c.factor)).unwrap_or(1.0);
     let clock = ScaledClock::starting_at(shown, factor);
     RedisStore::save_clock(redis_url, &clock).await.map_err(|e| unavailable(&e))?;
-    Ok(Arc::new(clock))
+    Ok((Arc::new(clock), Speed(factor)))
 }
 
 /// Notes what the clock shows now, so that the next start goes on from there.

@@ -8,7 +8,7 @@ use trueup_model::SharedClock;
 use trueup_runner::{FixedSecrets, Secret, WorkConfig};
 use trueup_simulators::{Options, Seed, Simulator, client_id, client_secret};
 
-use super::DevOptions;
+use super::{DevOptions, Speed};
 use crate::failure::{Exit, Failure};
 
 /// The simulated tenants.
@@ -21,6 +21,7 @@ const QUOTA: u32 = 1_000_000;
 pub(super) async fn simulate(
     options: &DevOptions,
     clock: &SharedClock,
+    speed: Speed,
 ) -> Result<(Simulator, TcpListener, WorkConfig, FixedSecrets), Failure> {
     let failed = |e: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("cannot start the simulated Graph: {e}"));
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| failed(&e))?;
@@ -29,7 +30,7 @@ pub(super) async fn simulate(
 
     let mut config = options.config.clone();
     // A run that takes five real minutes is lost, however many hours those are on the shown clock.
-    let patience = options.speed.map_or(0, |s| s.shown_seconds(300));
+    let patience = speed.shown_seconds(300);
     config.settings.run_deadline_s = config.settings.run_deadline_s.max(patience);
     let mut secrets = BTreeMap::new();
     for tenant in TENANTS {

@@ -3,6 +3,8 @@
 -- ARGV: wake message, id of the tick; then per intent: name, manifest, digest of target and desired, 1 if reconciled, event with "change":"" and "generation":-1
 -- Returns per intent: {0 unchanged | 1 created | 2 changed, generation}
 -- Bound: 256 intents (checked by the caller).
+local time = redis.call('TIME')
+local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local out, woke = {}, false
 for n = 1, #KEYS - 5 do
   local k, i = KEYS[n + 5], 3 + (n - 1) * 5
@@ -16,7 +18,8 @@ for n = 1, #KEYS - 5 do
     if old[2] ~= digest then generation = generation + 1 end
     redis.call('HSET', k, 'm', manifest, 'x', digest, 'g', generation)
     if change == 1 then
-      redis.call('HSET', k, 's', '{}', 'r', 0, 'run', '0')
+      -- When it was born makes its runs others than those of an intent of the same name that was deleted.
+      redis.call('HSET', k, 's', '{"born":' .. now_ms .. '}', 'r', 0, 'run', '0')
       redis.call('ZADD', KEYS[3], 0, name)
     end
     if old[4] == '1' then

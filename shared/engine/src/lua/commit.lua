@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- (allow-oom: this ends or moves work, which is how memory becomes free again; only new work is refused when it is full)
 -- commit: end up to 64 executions, each independently of the others.
 -- KEYS: 1 events, 2 due, 3 findings index, 4 approvals index, 5 where the tick waits, 6 its nudge;
 --       then per queue: active, scheduled, data, meta prefix, dead, in flight of this incarnation, troubled;
@@ -127,7 +129,10 @@ local function finish(s, id, trace, i)
   end
   for _ = 1, s.dirties do
     local k = key(ARGV[i])
-    local run = redis.call('HGET', k, 'run')
+    local run = redis.pcall('HGET', k, 'run')
+    if type(run) == 'table' then
+      run = false
+    end
     if run == '1' then
       redis.call('HSET', k, 'd', '1')
     elseif run then
@@ -146,6 +151,7 @@ local function finish(s, id, trace, i)
         else
           -- Closed: its history is in the events; the document stays for 30 days.
           redis.call('SREM', key(ARGV[i + 6]), doc)
+          redis.call('ZREM', KEYS[tonumber(ARGV[i + 3])], doc)
           redis.call('EXPIRE', key(ARGV[i]), 2592000)
         end
       end
@@ -159,12 +165,7 @@ local function finish(s, id, trace, i)
   -- A job may enqueue its own id again (the tick does), so it is forgotten before what follows is claimed.
   local again = false
   for n = 0, s.nexts - 1 do again = again or ARGV[i + n * 4 + 1] == id end
-  if again then
-    redis.call('HDEL', queue_key(s.queue, DATA), id)
-  else
-    append(finished, s.queue, id)
-  end
-  forgotten[#forgotten + 1] = queue_key(s.queue, META) .. ':' .. id
+  if again then redis.call('HDEL', queue_key(s.queue, DATA), id) end
   for _ = 1, s.nexts do
     local queue, next_id, due = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 3]
     -- As in enqueue.lua.
@@ -180,6 +181,26 @@ local function finish(s, id, trace, i)
     end
     i = i + 4
   end
+  if not again then append(finished, s.queue, id) end
+  forgotten[#forgotten + 1] = queue_key(s.queue, META) .. ':' .. id
+end
+
+-- Ends one execution in another way than done.
+local function put_aside(s, id, at)
+  local meta = queue_key(s.queue, META) .. ':' .. id
+  if s.verb == 'X' then
+    redis.call('HSET', meta, 'reason', ARGV[at])
+    redis.call('ZADD', queue_key(s.queue, DEAD), ARGV[at + 1], id)
+    redis.call('XADD', KEYS[1], '0-*', 'e', ARGV[at + 2])
+    return
+  end
+  if s.verb == 'R' then
+    local attempts = tonumber(redis.call('HGET', meta, 'attempts') or 0) or 0
+    redis.call('HSET', meta, 'attempts', string.format('%.0f', attempts + 1), 'reason', ARGV[at + 1])
+    redis.call('SADD', queue_key(s.queue, TROUBLED), id)
+  end
+  redis.call('ZADD', queue_key(s.queue, SCHEDULED), ARGV[at], id)
+  woke = true
 end
 
 local results = {}
@@ -187,27 +208,22 @@ i = 4
 for n = 1, count do
   local s, id, at = shape(ARGV[i + 1]), ARGV[i], i + 3
   local result = validate(s, id, at)
-  results[n] = result
   if result == 1 then
-    -- First write of this execution. From here on nothing is refused.
-    append(released, s.queue, id)
-    local meta = queue_key(s.queue, META) .. ':' .. id
+    -- First write of this execution. Should one be refused all the same (somebody else's value under a key of ours), then
+    -- this execution alone is malformed and keeps its lease; the others, and what is gathered for them, go on.
+    local ok
     if s.verb == 'D' then
-      finish(s, id, ARGV[i + 2], at)
-    elseif s.verb == 'X' then
-      redis.call('HSET', meta, 'reason', ARGV[at])
-      redis.call('ZADD', queue_key(s.queue, DEAD), ARGV[at + 1], id)
-      redis.call('XADD', KEYS[1], '0-*', 'e', ARGV[at + 2])
+      ok = pcall(finish, s, id, ARGV[i + 2], at)
     else
-      if s.verb == 'R' then
-        redis.call('HINCRBY', meta, 'attempts', 1)
-        redis.call('HSET', meta, 'reason', ARGV[at + 1])
-        redis.call('SADD', queue_key(s.queue, TROUBLED), id)
-      end
-      redis.call('ZADD', queue_key(s.queue, SCHEDULED), ARGV[at], id)
-      woke = true
+      ok = pcall(put_aside, s, id, at)
+    end
+    if ok then
+      append(released, s.queue, id)
+    else
+      result = 3
     end
   end
+  results[n] = result
   i = i + s.length
 end
 

@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- (allow-oom: this ends or moves work, which is how memory becomes free again; only new work is refused when it is full)
 -- give_back: leased jobs that were never started return to the front of their queues.
 -- KEYS: per queue used: active, in flight of this incarnation
 -- ARGV: wake message; then per job, last leased first: queue number, id

@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- (allow-oom: this ends or moves work, which is how memory becomes free again; only new work is refused when it is full)
 -- lease: promote due jobs, pop up to n from each queue in the order given, mark them in flight.
 -- KEYS: 1 workers, 2 paused; then per queue: active, scheduled, data, meta prefix, in flight of this incarnation, troubled
 -- ARGV: incarnation, now in seconds; then per queue: its name, n

@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- (allow-oom: this ends or moves work, which is how memory becomes free again; only new work is refused when it is full)
 -- leave: a worker goes for good; what it still holds returns to the front of its queues, uncounted.
 -- KEYS: 1 workers; then per queue: active, in flight of this incarnation
 -- ARGV: incarnation, wake message

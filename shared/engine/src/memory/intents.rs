@@ -40,7 +40,7 @@ impl Part {
                 let record = IntentRecord {
                     intent: intent.clone(),
                     generation: 1,
-                    state: IntentState::default(),
+                    state: IntentState { born: by.now.timestamp_millis().unsigned_abs(), ..IntentState::default() },
                     rev: 0,
                 };
                 let (findings, approvals) = Default::default();
@@ -53,6 +53,8 @@ impl Part {
                 let meant = |i: &Intent| (i.target.clone(), i.desired.clone());
                 record.generation += u64::from(meant(&record.intent) != meant(intent));
                 record.intent = intent.clone();
+                // A sweep that has read the old manifest must not begin a run with it.
+                record.rev += u64::from(record.state.run.is_none());
                 (Change::Changed, record.generation)
             }
         };

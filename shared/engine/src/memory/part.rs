@@ -124,20 +124,24 @@ impl Part {
         if self.tombstones.remove(who) {
             return Beat { declared_dead: true, ..Beat::default() };
         }
-        self.workers.insert(who.clone(), at.lease);
-        self.rescue(at)
+        let before = self.workers.insert(who.clone(), at.lease);
+        let mut beat = Beat::default();
+        // Who was silent itself cannot tell who else is dead, and waits for its next beat.
+        if before.is_none_or(|last| at.lease - last <= dead_after()) {
+            let silent = |last: &Time| at.lease - *last > dead_after();
+            let gone: Vec<_> = self.workers.iter().filter(|(_, last)| silent(last)).map(|(w, _)| w.clone()).collect();
+            let mut left = MAX_JOBS;
+            for dead in gone.into_iter().take(16) {
+                self.rescue(dead, &mut left, &mut beat, at);
+            }
+        }
+        beat
     }
 
-    /// Takes back the jobs of the worker that has been silent longest, if that is too long; at most 256 at a time.
-    fn rescue(&mut self, at: Now) -> Beat {
-        let mut beat = Beat::default();
-        let silent = self.workers.iter().min_by_key(|(_, last)| **last);
-        let Some((dead, _)) = silent.filter(|(_, last)| at.lease - **last > dead_after()) else {
-            return beat;
-        };
-        let dead = dead.clone();
+    /// Takes back the jobs of a dead worker, at most `left`.
+    fn rescue(&mut self, dead: Incarnation, left: &mut usize, beat: &mut Beat, at: Now) {
         let held = self.held_by(&dead);
-        for (id, queue) in held.iter().take(MAX_JOBS) {
+        for (id, queue) in held.iter().take(*left) {
             let state = self.queue(*queue);
             let rescued = state.get_mut(id).map_or(0, |job| {
                 job.rescued += 1;
@@ -152,11 +156,11 @@ impl Part {
                 beat.rescued += 1;
             }
         }
-        if held.len() <= MAX_JOBS {
+        *left = left.saturating_sub(held.len());
+        if *left > 0 {
             self.workers.remove(&dead);
             self.tombstones.insert(dead);
         }
-        beat
     }
 
     pub(super) fn leave(&mut self, who: &Incarnation) {
@@ -166,7 +170,7 @@ impl Part {
         self.tombstones.remove(who);
     }
 
-    fn held_by(&self, who: &Incarnation) -> Vec<(JobId, Queue)> {
+    pub(super) fn held_by(&self, who: &Incarnation) -> Vec<(JobId, Queue)> {
         let held = |(queue, state): (&Queue, &QueueState)| {
             let queue = *queue;
             state.held_by(who).into_iter().map(move |id| (id, queue)).collect::<Vec<_>>()

@@ -106,6 +106,11 @@ impl Encoder {
     }
 }
 
+/// A reason may quote what it is about, which may be megabytes.
+fn cut(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(1024)]
+}
+
 fn within_bounds(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Done(c) => [c.events.len(), c.writes.len(), c.next.len()].iter().all(|n| *n <= MAX_PARTS),
@@ -183,12 +188,13 @@ impl RedisStore {
             }
             Outcome::Retry { at, because } => {
                 head("R");
-                call.arg(seconds(*at)).arg(because.as_str());
+                call.arg(seconds(*at)).arg(cut(because));
             }
             Outcome::Dead { because } => {
                 head("X");
+                let because = cut(because);
                 let now = self.clock.now();
-                call.arg(because.as_str()).num(now.timestamp_millis()).arg(json(&job_dead(&end.job, end.queue, because, now))?);
+                call.arg(because).num(now.timestamp_millis()).arg(json(&job_dead(&end.job, end.queue, because, now))?);
             }
         }
         Ok(())

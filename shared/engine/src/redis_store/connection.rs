@@ -17,10 +17,14 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// A `redis://`, `rediss://` or `redis+unix://` URL without its password, for messages.
 pub fn shown(url: &str) -> String {
     match url.split_once("://") {
-        Some((scheme, rest)) => match rest.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}://***@{host}"),
-            None => url.to_owned(),
-        },
+        Some((scheme, rest)) => {
+            // A unix URL carries its password as a parameter.
+            let rest = rest.split('?').next().unwrap_or_default();
+            match rest.rsplit_once('@') {
+                Some((_, host)) => format!("{scheme}://***@{host}"),
+                None => format!("{scheme}://{rest}"),
+            }
+        }
         None => "(not a URL)".to_owned(),
     }
 }
@@ -112,5 +116,22 @@ impl Call {
             call.arg(arg);
         }
         call.invoke_async(&mut c.clone()).await.map_err(meaning)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_password_is_never_shown() {
+        let table = [
+            ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+            ("redis://user:secret@host:1", "redis://***@host:1"),
+            ("redis://:se@cret@host:1", "redis://***@host:1"),
+            ("redis+unix:///run/r.sock?pass=secret", "redis+unix:///run/r.sock"),
+            ("secret", "(not a URL)"),
+        ];
+        for (url, shown) in table {
+            assert_eq!(super::shown(url), shown);
+        }
     }
 }

@@ -126,7 +126,14 @@ impl RedisStore {
             pipe.cmd("HMGET").arg(key).arg(&["m", "g", "s", "r"]);
         }
         let rows: Vec<Fields> = self.pipe(&pipe).await?;
-        names.iter().zip(rows).map(|(name, row)| record(name, row)).collect()
+        // One that cannot be read (a newer version wrote it, somebody edited it) must not hide the others.
+        let read = |(name, row)| {
+            record(name, row).unwrap_or_else(|e| {
+                tracing::error!(intent = %name, "left out: {e}");
+                None
+            })
+        };
+        Ok(names.iter().zip(rows).map(read).collect())
     }
 
     pub(super) async fn do_due(&self, p: Partition, now: Time, limit: usize) -> Result<(Vec<IntentKey>, Option<Time>)> {

@@ -85,10 +85,12 @@ pub(super) async fn listen(client: redis::Client, wake: Arc<Notify>) {
             // Something may have come while nobody listened.
             wake.notify_waiters();
             let mut messages = pubsub.on_message();
-            while messages.next().await.is_some() {
+            // A line that was cut silently looks like one on which nothing happens: listen anew now and then.
+            while let Ok(Some(_)) = tokio::time::timeout(Duration::from_secs(30), messages.next()).await {
                 wake.notify_waiters();
                 wake.notify_one();
             }
+            continue;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

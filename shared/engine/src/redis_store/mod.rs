@@ -45,8 +45,10 @@ use script;
 pub struct RedisOptions {
     /// `redis://[user:password@]host:port[/db]`, `rediss://…`, `redis+unix:///path`.
     pub url: String,
-    /// How many partitions to create at the very first start (then fixed); `None`: take what is there, or 1.
+    /// How many partitions there must be; created at the very first start, then fixed. `None`: what is there.
     pub partitions: Option<u16>,
+    /// How many to create if there are none and `partitions` does not say. `None`: refuse.
+    pub or_create: Option<u16>,
     /// For what has a meaning to the user (creation times of the engine's own events).
     pub clock: SharedClock,
     /// Silence after which a worker is dead (default 3 s, at heartbeats of 1 s).
@@ -55,7 +57,7 @@ pub struct RedisOptions {
 
 impl RedisOptions {
     pub fn new(url: impl Into<String>, clock: SharedClock) -> Self {
-        Self { url: url.into(), partitions: None, clock, dead_after: Duration::from_secs(3) }
+        Self { url: url.into(), partitions: None, or_create: Some(1), clock, dead_after: Duration::from_secs(3) }
     }
 }
 
@@ -92,7 +94,7 @@ impl Drop for RedisStore {
 impl RedisStore {
     pub async fn connect(options: RedisOptions) -> Result<Self> {
         let (client, manager) = connection::open(&options.url).await?;
-        let partitions = fix_partitions(&manager, options.partitions).await.map_err(|e| connection::at(&options.url, e))?;
+        let partitions = fix_partitions(&manager, options.partitions, options.or_create).await.map_err(|e| connection::at(&options.url, e))?;
         let wake = Arc::new(Notify::new());
         let listener = tokio::spawn(liveness::listen(client, wake.clone()));
         Ok(Self {
@@ -134,17 +136,19 @@ impl RedisStore {
 }
 
 /// The number of partitions can never change, since it decides where everything lives.
-async fn fix_partitions(c: &ConnectionManager, wanted: Option<u16>) -> Result<u16> {
+async fn fix_partitions(c: &ConnectionManager, wanted: Option<u16>, or_create: Option<u16>) -> Result<u16> {
     if wanted == Some(0) {
         return Err(EngineError::Refused("partitions: must be at least 1".into()));
     }
     let mut c = c.clone();
-    let (_, there): (bool, u16) = redis::pipe()
-        .hset_nx(FLEET, "partitions", wanted.unwrap_or(1))
-        .hget(FLEET, "partitions")
-        .query_async(&mut c)
-        .await
-        .map_err(meaning)?;
+    if let Some(n) = wanted.or(or_create) {
+        redis::cmd("HSETNX").arg(FLEET).arg("partitions").arg(n).query_async::<()>(&mut c).await.map_err(meaning)?;
+    }
+    let there: Option<u16> =
+        redis::cmd("HGET").arg(FLEET).arg("partitions").query_async(&mut c).await.map_err(meaning)?;
+    let Some(there) = there else {
+        return Err(EngineError::Refused("this Redis holds no fleet yet: start `trueup work` (or `trueup dev`) first".into()));
+    };
     match wanted {
         Some(n) if n != there => Err(EngineError::Refused(format!(
             "this Redis holds a fleet of {there} partitions, not {n}: the number is fixed at the first start; leave it out"
@@ -193,6 +197,15 @@ impl Store for RedisStore {
     }
     async fn leave(&self, p: Partition, who: &Incarnation) -> Result<()> {
         self.do_leave(p, who).await
+    }
+    async fn held(&self, p: Partition, who: &Incarnation) -> Result<Vec<(JobId, Queue)>> {
+        let (keys, mut pipe) = (Keys(p), redis::pipe());
+        for q in Queue::all() {
+            pipe.smembers(keys.inflight_of(q, who));
+        }
+        let held: Vec<Vec<String>> = self.pipe(&pipe).await?;
+        let all = Queue::all().into_iter().zip(held);
+        Ok(all.flat_map(|(q, ids)| ids.into_iter().map(move |id| (JobId::from_wire(id), q))).collect())
     }
     async fn woken(&self, at_most: Duration) {
         // An answer either way is fine: the caller looks again.
