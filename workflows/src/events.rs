@@ -39,12 +39,16 @@ impl<'a> Events<'a> {
 }
 
 /// A run that reached its deadline. Named by the run: the job that notices it may be a tick, whose id never changes.
-pub(crate) fn run_abandoned(cx: &Cx, intent: &IntentKey, run: &ActiveRun) -> Event {
+/// `not_made`: the attempt that it began and never came to.
+pub(crate) fn run_abandoned(cx: &Cx, intent: &IntentKey, run: &ActiveRun, not_made: Option<u8>) -> Event {
     let id = EventId::derive(&[run.id.as_str(), "abandoned"]);
-    let data = serde_json::json!({
+    let mut data = serde_json::json!({
         "run": run.id, "trigger": run.trigger, "started_at": run.started_at,
         "because": "it did not end before its deadline; a new run begins",
     });
+    if let Some(attempt) = not_made {
+        data["attempt_not_made"] = attempt.into();
+    }
     event(cx, id, EventKind::RunAbandoned, intent, run.correlation_id.clone(), data)
 }
 

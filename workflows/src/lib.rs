@@ -7,7 +7,7 @@
 //!                                     ┌─────┐ begins a run for each intent that is due: the run HOLDS the intent
 //!            ┌───────────────────────►│sweep│ until it is closed; a run past its deadline is given up, begun anew
 //!            │                        └──┬──┘
-//!            │                 one per (tenant, plane, ≤ 64 targets)
+//!            │                 one per (tenant, plane, batch)       
 //!            │                           ▼
 //!            │                        ┌─────┐ throttled: the batch, or the part that is, waits (no attempt used)
 //!            │                        │query│◄─┐

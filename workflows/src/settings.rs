@@ -1,15 +1,21 @@
 //! The numbers of the chain, and everything its decisions depend on besides facts.
 
 use serde::{Deserialize, Serialize};
-use trueup_model::{Duration, Ladder};
+use trueup_model::{Duration, Ladder, PlaneKind};
 
 use crate::Policy;
 
 /// Intents one sweep takes at once; with their jobs and events they fit one commit (`MAX_PARTS`).
 pub const BATCH: usize = 256;
 
-/// Targets one `query` job looks at.
-pub const CHECKS: usize = 64;
+/// Targets one `query` job looks at, on a plane. Where one look at one target takes minutes, a batch is small: a job must
+/// end within its step's time limit, and its first answer should not wait for the last.
+pub const fn checks(plane: PlaneKind) -> usize {
+    match plane {
+        PlaneKind::Intune => 64,
+        PlaneKind::Ansible => 4,
+    }
+}
 
 /// Timing and limits of the chain. Times are the product's clock, not the host's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,11 +31,21 @@ pub struct Settings {
     pub look_again_s: u32,
     /// At most this many seconds between two ticks of a partition. At least 1. Default 60.
     pub tick_s: u32,
+    /// Milliseconds between two ticks in which what becomes due is gathered, so that checks share a query. A look may be
+    /// late by as much. Below `tick_s`. Default 1000.
+    pub gather_ms: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { run_deadline_s: 3_600, high_water: 1_000, verify_after_s: 300, look_again_s: 900, tick_s: 60 }
+        Self {
+            run_deadline_s: 3_600,
+            high_water: 1_000,
+            verify_after_s: 300,
+            look_again_s: 900,
+            tick_s: 60,
+            gather_ms: 1_000,
+        }
     }
 }
 
@@ -49,6 +65,9 @@ impl Settings {
     }
     pub fn tick(&self) -> Duration {
         seconds(self.tick_s.max(1))
+    }
+    pub fn gather(&self) -> Duration {
+        Duration::milliseconds(i64::from(self.gather_ms))
     }
 }
 

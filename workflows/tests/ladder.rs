@@ -226,3 +226,84 @@ async fn a_plan_is_not_carried_out_once_the_intent_may_not_be_touched() {
         assert!(world.record(&key()).state.run.is_none());
     }
 }
+
+impl World {
+    /// Works until a job of this step is ready, and takes it out of the queue, as a paused queue would keep it.
+    async fn keep_back(&self, step: &str) {
+        loop {
+            let mut store = self.store.lock().unwrap();
+            let found = store.jobs.iter().find(|(_, (_, job, _))| job.step().as_str() == step);
+            if let Some(id) = found.map(|(id, _)| id.clone()) {
+                store.jobs.remove(&id);
+                return;
+            }
+            drop(store);
+            assert!(self.work_one().await, "{step} does not come");
+        }
+    }
+}
+
+/// The queue of actions is paused for longer than a run may take, again and again: nothing was tried, so nothing has
+/// failed, and people are not told that three attempts did not help.
+#[tokio::test]
+async fn an_attempt_that_never_came_to_act_does_not_count() {
+    let world = World::new();
+    world.apply(intent("chrome", json!({})));
+    for hour in 1..6 {
+        world.keep_back("remediate").await;
+        let attempts = world.record(&key()).state.attempts;
+        assert_eq!((attempts.made, attempts.open, attempts.acted, attempts.last_at), (1, true, false, None));
+        world.clock.advance(Duration::hours(1));
+        assert!(world.work_one().await);
+        let abandoned =
+            world.events().into_iter().rfind(|e| e.event_type == EventKind::RunAbandoned).unwrap();
+        assert_eq!(
+            (abandoned.created_at, &abandoned.event_data["attempt_not_made"]),
+            (hours(hour), &json!(1))
+        );
+        assert_eq!(world.record(&key()).state.attempts, Attempts::default());
+    }
+    world.run_for(Duration::minutes(10)).await;
+    assert_eq!(world.minutes(EventKind::RemediationStarted), [0, 60, 120, 180, 240, 300]);
+    assert_eq!(world.minutes(EventKind::RemediationVerified), [305]);
+    assert_eq!(world.minutes(EventKind::RemediationFailed), Vec::<i64>::new());
+    assert_eq!((world.minutes(EventKind::Escalated).len(), world.acts().len()), (0, 1));
+}
+
+/// The third attempt is lost before it acts: it is made as soon as that is known, not after another rung.
+#[tokio::test]
+async fn an_attempt_taken_back_leaves_the_ladder_where_it_stood() {
+    let world = World::new();
+    world.plane.lock().unwrap().stuck = true;
+    world.apply(intent("chrome", json!({})));
+    world.run_until(t0() + Duration::minutes(179)).await;
+    world.clock.advance(Duration::minutes(1));
+    world.keep_back("remediate").await;
+    let attempts = world.record(&key()).state.attempts;
+    assert_eq!((attempts.made, attempts.last_at), (3, Some(hours(1))));
+    world.clock.advance(Duration::hours(1));
+    world.run_until(hours(12)).await;
+    assert_eq!(world.minutes(EventKind::RemediationStarted), [0, 60, 180, 240]);
+    assert_eq!(world.minutes(EventKind::RemediationFailed), [5, 65, 245]);
+    assert_eq!(world.minutes(EventKind::Escalated), [480], "three attempts were made");
+    assert_eq!(world.acts().len(), 3);
+}
+
+/// An attempt that was withdrawn before it acted has not failed, and counts for nothing when actions are allowed again.
+#[tokio::test]
+async fn an_attempt_that_was_withdrawn_has_not_failed() {
+    let world = World::new();
+    world.apply(intent("chrome", json!({})));
+    while world.store.lock().unwrap().jobs.values().all(|(_, job, _)| job.step().as_str() != "remediate") {
+        assert!(world.work_one().await);
+    }
+    world.apply(intent("chrome", json!({"mode": "observe"})));
+    world.run_for(Duration::minutes(10)).await;
+    assert_eq!(world.record(&key()).state.attempts, Attempts::default());
+    world.apply(intent("chrome", json!({})));
+    world.request(&[key()], "again");
+    world.run_for(Duration::minutes(10)).await;
+    assert_eq!(world.minutes(EventKind::RemediationStarted), [0, 10]);
+    assert_eq!(world.minutes(EventKind::RemediationFailed), Vec::<i64>::new());
+    assert_eq!(world.minutes(EventKind::RemediationVerified), [15]);
+}

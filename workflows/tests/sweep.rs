@@ -93,9 +93,14 @@ fn an_answer_must_be_newer_than_an_action_that_is_not_judged_yet() {
 #[test]
 fn above_the_high_water_mark_intents_stay_due() {
     let rules = Rules { settings: Settings { high_water: 10, ..Settings::default() }, ..Rules::default() };
-    for (backlog, full, begun, stepped_aside) in
-        [(7, false, 3, 0), (10, false, 0, 0), (12, true, 0, 200), (8, true, 2, 100)]
-    {
+    // Backlog, whether more is due; queries begun, intents that stepped aside, when the next tick comes (seconds). At
+    // once only if something was begun: else the same writes would be made as fast as the store can take them.
+    for (backlog, full, begun, stepped_aside, next_tick) in [
+        (7, false, 3, 0, Some(1)),
+        (10, false, 0, 0, Some(1)),
+        (12, true, 0, 200, Some(1)),
+        (8, true, 2, 100, None),
+    ] {
         let mut facts = fleet(200);
         facts.full = full;
         facts.backlog.insert(PlaneKind::Intune, backlog);
@@ -106,8 +111,8 @@ fn above_the_high_water_mark_intents_stay_due() {
         );
         assert_eq!(aside.count(), stepped_aside, "{backlog}");
         let next = commit.next.last().unwrap();
-        let at = if full { None } else { Some(t0() + Duration::seconds(1)) };
-        assert_eq!((&next.id, next.at), (&tick_id(Partition(0)), at));
+        let at = next_tick.map(|s| t0() + Duration::seconds(s));
+        assert_eq!((&next.id, next.at), (&tick_id(Partition(0)), at), "{backlog}");
     }
 }
 
@@ -292,15 +297,18 @@ proptest! {
         facts.full = full;
         facts.next_due = next_due.map(|s| t0() + Duration::seconds(s));
         facts.backlog.insert(PlaneKind::Intune, backlog);
+        let mut young = false;
         for (record, running) in facts.records.iter_mut().zip(running) {
             record.state.run = running.map(run);
+            young |= running.is_some_and(|minutes| minutes < 60);
         }
         let commit = decide(&Rules::default(), &tick(), facts);
         let ticks: Vec<_> = commit.next.iter().filter(|n| n.id == tick_id(Partition(0))).collect();
         prop_assert_eq!(ticks.len(), 1);
         prop_assert_eq!(&ticks[0].job, &Job::Sweep(tick()));
-        prop_assert!(ticks[0].at.is_none_or(|at| at >= t0() && at <= t0() + Duration::minutes(1)));
-        prop_assert_eq!(ticks[0].at.is_none(), full && !commit.writes.is_empty());
+        let (second, minute) = (t0() + Duration::seconds(1), t0() + Duration::minutes(1));
+        prop_assert!(ticks[0].at.is_none_or(|at| at >= second && at <= minute));
+        prop_assert_eq!(ticks[0].at.is_none(), full && (young || !queries(&commit).is_empty()));
     }
 }
 
@@ -313,4 +321,43 @@ fn a_tick_never_goes_to_the_dead_letters() {
     assert!(matches!(ended, Outcome::Defer { at } if at > cx.now));
     let request = Job::Sweep(job::Sweep { only: Some(vec![]), ..tick() });
     assert!(matches!(world.chain.gave_up(&cx, &request, &fault), Outcome::Dead { .. }));
+}
+
+/// One look of Ansible takes minutes: a batch of it must fit its job's time limit.
+#[test]
+fn a_batch_is_as_large_as_its_plane_can_answer() {
+    let ansible = json!({
+        "plane": "ansible", "target": {"playbook": "site.yml", "inventory": "hosts"}, "desired": {"compliant": true},
+    });
+    for (more, plane, expected) in [
+        (json!({}), PlaneKind::Intune, vec![64, 6]),
+        (ansible, PlaneKind::Ansible, [vec![4; 17], vec![2]].concat()),
+    ] {
+        let records = (0..70).map(|i| record(&format!("app-{i:04}"), more.clone())).collect();
+        let facts = Facts { records, backlog: BTreeMap::from([(plane, 0)]), ..Facts::default() };
+        let commit = decide(&Rules::default(), &tick(), facts);
+        let sizes: Vec<_> = queries(&commit).iter().map(|q| q.checks.len()).collect();
+        assert_eq!(sizes, expected, "{plane}");
+    }
+}
+
+#[test]
+fn a_tick_gathers_what_becomes_due_right_after_the_next_one() {
+    let at = |rules: &Rules, next_due: Option<i64>| {
+        let facts = Facts { next_due: next_due.map(|ms| t0() + Duration::milliseconds(ms)), ..fleet(0) };
+        (decide(rules, &tick(), facts).next[0].at.unwrap() - t0()).num_milliseconds()
+    };
+    let rules =
+        |gather_ms| Rules { settings: Settings { gather_ms, ..Settings::default() }, ..Rules::default() };
+    for (gather_ms, next_due, expected) in [
+        (1_000, Some(1), 1_000),
+        (1_000, Some(-5), 1_000),
+        (1_000, Some(1_001), 1_001),
+        (1_000, Some(90_000), 60_000),
+        (1_000, None, 60_000),
+        (0, Some(1), 1),
+        (90_000, Some(1), 60_000),
+    ] {
+        assert_eq!(at(&rules(gather_ms), next_due), expected, "{gather_ms}, {next_due:?}");
+    }
 }

@@ -62,12 +62,17 @@ impl Condition {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempts {
     pub made: u8,
-    /// When the last one was made: its action's time once that is known.
+    /// When the last action of an attempt was performed or refused. An attempt that has not acted yet leaves it as the
+    /// attempt before it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_at: Option<Time>,
     /// The last one has neither been verified nor failed yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
+    /// The open one has performed an action, or the plane has refused one. Until then it is only meant, and nothing can
+    /// be told about it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acted: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub escalated: bool,
     /// Of the intent when the first one was made.
@@ -76,6 +81,24 @@ pub struct Attempts {
     /// What was to be mended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<DriftKind>,
+}
+
+impl Attempts {
+    /// Takes back an attempt of which nothing was done: its run was lost while the action still waited, or its plan did
+    /// not fit any more. The ladder stands where it stood before; returns the attempt's number.
+    pub fn take_back(&mut self) -> Option<u8> {
+        if !self.open || self.acted || self.made == 0 {
+            return None;
+        }
+        let number = self.made;
+        if number == 1 {
+            *self = Self::default();
+        } else {
+            self.made -= 1;
+            self.open = false;
+        }
+        Some(number)
+    }
 }
 
 /// Everything Trueup remembers about an intent beside its manifest.
@@ -127,7 +150,12 @@ pub enum Illegal {
 impl IntentState {
     /// The id the next run of this intent will have.
     pub fn next_run(&self, intent: &Intent) -> RunId {
-        RunId::derive(&[&intent.key.tenant, &intent.key.id, &self.born.to_string(), &(self.runs + 1).to_string()])
+        RunId::derive(&[
+            &intent.key.tenant,
+            &intent.key.id,
+            &self.born.to_string(),
+            &(self.runs + 1).to_string(),
+        ])
     }
 
     /// Begins a run.
@@ -181,4 +209,33 @@ pub struct IntentRecord {
     pub state: IntentState,
     /// Grows with every write of `state`; a commit names the one it saw.
     pub rev: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+
+    #[test]
+    fn only_an_attempt_that_has_not_acted_is_taken_back() {
+        let at = |made, open, acted| Attempts {
+            made,
+            last_at: (made > 1).then_some(DateTime::UNIX_EPOCH),
+            open,
+            acted,
+            generation: 1,
+            ..Attempts::default()
+        };
+        let table = [
+            (at(0, false, false), None, at(0, false, false)),
+            (at(1, true, false), Some(1), Attempts::default()),
+            (at(1, true, true), None, at(1, true, true)),
+            (at(2, false, false), None, at(2, false, false)),
+            (at(3, true, false), Some(3), at(2, false, false)),
+        ];
+        for (before, taken, after) in table {
+            let mut attempts = before.clone();
+            assert_eq!((attempts.take_back(), &attempts), (taken, &after), "{before:?}");
+        }
+    }
 }

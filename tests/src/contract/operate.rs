@@ -55,6 +55,7 @@ pub(crate) async fn retry_gives_a_clean_slate(fresh: &dyn Fresh) {
     let victim = worker(&*store, "victim").await;
     let a = held(&*store, &victim, "a").await;
     fresh.lease_time_passes().await;
+    store.beat(P, &w).await.unwrap();
     assert_eq!(store.beat(P, &w).await.unwrap().rescued, 1);
     lease(&*store, &w, emit(), 1, t(0)).await;
     end(&*store, &w, ended(&a, Outcome::Retry { at: t(1), because: "once".into() })).await;

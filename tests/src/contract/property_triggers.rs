@@ -118,6 +118,8 @@ impl World {
         match act {
             Act::Apply => {
                 applied(&*self.store, &relabelled(intent("i"), &self.acts.to_string())).await;
+                // Nobody who has read the old manifest may begin a run with it; a run that is active is left alone.
+                self.rev += u64::from(!self.active);
                 self.pending = true;
             }
             Act::Trigger => {

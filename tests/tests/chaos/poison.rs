@@ -91,7 +91,10 @@ async fn poison_is_put_away_and_the_worker_goes_on() {
                 .query_async(&mut fleet.connection.clone())
                 .await
                 .expect("its bytes");
-            assert!(kept == payload, "{name}: its bytes are kept");
+            // The engine's own header may stand between the opening brace and the rest.
+            let rest = payload.get(1..).unwrap_or_default();
+            assert!(kept.ends_with(rest), "{name}: its bytes are kept");
+            assert_eq!(letter.payload_bytes, payload.len(), "{name}: and shown without the header");
         }
     }
     // What a newer version wrote waits for one, without using up a try.

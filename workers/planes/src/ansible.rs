@@ -9,6 +9,7 @@
 //! - A check run changes nothing on the hosts (as far as the modules keep that promise) and never reports what it could
 //!   not verify as in sync.
 //! - At most `parallel` runs at a time; equal targets of one call share a run; a real run has the project to itself.
+//! - A call ends within [`LONGEST`]: who finds the project busy for too long is asked to come back.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,7 +18,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use trueup_model::job::Check;
 use trueup_model::target::AnsibleTarget;
 use trueup_model::{Action, EffectKey, Fault, Observed, Receipt, SharedClock, Target};
@@ -28,8 +28,11 @@ use crate::secret::SecretRef;
 use crate::{ConfigError, Plane, Secrets};
 
 pub mod report;
+mod turns;
 
 use report::Report;
+pub use turns::LONGEST;
+use turns::Turns;
 
 const CALLBACK: &str = include_str!("ansible/trueup_callback.py");
 const CALLBACK_NAME: &str = "trueup_callback";
@@ -51,7 +54,7 @@ pub struct AnsibleConfig {
     /// The program. Default `ansible-playbook`, from PATH.
     #[serde(default = "program")]
     pub ansible_playbook: PathBuf,
-    /// A run is ended after this many seconds. Default 300.
+    /// A run is ended after this many seconds. At most 900. Default 300.
     #[serde(default = "timeout_seconds")]
     pub timeout_seconds: u32,
     /// Runs at a time. Default 2.
@@ -88,8 +91,7 @@ pub struct Ansible {
     redaction: Redaction,
     /// Holds the callback; removed with the connection.
     plugins: tempfile::TempDir,
-    runs: Semaphore,
-    slots: u32,
+    turns: Turns,
 }
 
 impl Ansible {
@@ -99,6 +101,7 @@ impl Ansible {
         secrets: &dyn Secrets,
     ) -> Result<Self, ConfigError> {
         let mut config = config.clone();
+        let turns = Turns::new(config.parallel, config.timeout_seconds)?;
         let absolute = |field: &str, path: &Path| {
             std::path::absolute(path).map_err(|e| ConfigError::Invalid(format!("{field}: {e}")))
         };
@@ -114,15 +117,7 @@ impl Ansible {
             |e: std::io::Error| ConfigError::Invalid(format!("cannot write the callback plugin: {e}"));
         let plugins = tempfile::Builder::new().prefix("trueup-ansible-").tempdir().map_err(cannot)?;
         std::fs::write(plugins.path().join(format!("{CALLBACK_NAME}.py")), CALLBACK).map_err(cannot)?;
-        let slots = config.parallel.max(1);
-        Ok(Self {
-            clock,
-            redaction: Redaction::new(needles),
-            plugins,
-            runs: Semaphore::new(slots as usize),
-            slots,
-            config,
-        })
+        Ok(Self { clock, redaction: Redaction::new(needles), plugins, turns, config })
     }
 
     /// The command, as data.
@@ -201,9 +196,7 @@ impl Ansible {
 
     async fn run(&self, target: &AnsibleTarget, check: bool) -> Result<(i32, Report), Fault> {
         let args = self.args(target, check)?;
-        // A real run takes all slots: a check beside it would see half of its work.
-        let slots = if check { 1 } else { self.slots };
-        let _slot = self.runs.acquire_many(slots).await.map_err(|e| Fault::bug(e.to_string()))?;
+        let _turn = self.turns.wait(check, &self.clock).await?;
         let span = tracing::info_span!(
             "ansible-playbook",
             check,

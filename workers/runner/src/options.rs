@@ -62,12 +62,25 @@ impl Options {
     }
 }
 
-/// How long one execution of a step may take before it is given up and tried again. Above every timeout inside it.
+/// How long one execution of a step may take before it is given up and tried again. Above every timeout inside it: the
+/// longest is a run of Ansible that waits for others first ([`trueup_planes::ansible::LONGEST`]). A query looks at its
+/// targets beside each other; those that find the plane busy come back as another job.
 pub(crate) fn time_limit(step: StepName) -> Duration {
     Duration::from_secs(match step {
-        StepName::Query => 10 * 60,
-        StepName::Remediate => 20 * 60,
+        StepName::Query | StepName::Remediate => 20 * 60,
         StepName::Escalate => 2 * 60,
         StepName::Sweep | StepName::Compare | StepName::Emit => 60,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_touches_a_plane_has_more_time_than_the_plane_takes() {
+        for step in StepName::ALL.into_iter().filter(|s| s.touches_plane()) {
+            assert!(time_limit(step) > trueup_planes::ansible::LONGEST, "{step}");
+        }
+    }
 }

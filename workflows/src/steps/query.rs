@@ -3,20 +3,22 @@
 //! # Purpose
 //! The only step that reads the outside world.
 //! # Reads
-//! One answer per target, in order.
+//! The records, to see which runs still hold their intents; then one answer per target of those, in order.
 //! # Decides
 //! Answers and failures go to one `compare` job. What the plane asked to wait for waits; that costs no attempt.
 //! # Guarantees
-//! No answer is an observation too (`unreachable`), never silence. One target's trouble is not another's. Nothing is
+//! The plane is not asked for a run that was given up meanwhile. No answer is an observation too (`unreachable`), never silence. One target's trouble is not another's. Nothing is
 //! written.
 
 use async_trait::async_trait;
 use trueup_model::{
-    Commit, Duration, Fault, Job, Next, Observation, Observed, Outcome, Queue, StepName, Time,
+    Commit, Duration, Fault, IntentKey, IntentRecord, Job, Next, Observation, Observed, Outcome, Queue,
+    StepName, Time,
     commit::MAX_PARTS,
-    job::{self, Cx, Seen},
+    job::{self, Check, Cx, Seen},
 };
 
+use super::held;
 use crate::{Ports, Rules, Step};
 
 /// A plane that asks to wait for less is asked again after this.
@@ -29,18 +31,31 @@ pub struct Query<'a>(pub &'a Rules);
 impl Step for Query<'_> {
     const NAME: StepName = StepName::Query;
     type Payload = job::Query;
-    /// One answer per check, in order.
-    type Facts = Vec<Result<Observed, Fault>>;
+    /// One answer per check, in order; none where another run, or nobody, holds the intent.
+    type Facts = Vec<Option<Result<Observed, Fault>>>;
 
     async fn gather(&self, _cx: &Cx, job: &job::Query, ports: &dyn Ports) -> Result<Self::Facts, Fault> {
         if job.checks.len() > MAX_PARTS {
             return Err(Fault::permanent(format!("more than {MAX_PARTS} targets in one query")));
         }
-        let answers = ports.observe(&job.tenant, job.plane, &job.checks).await;
-        if answers.len() == job.checks.len() {
-            return Ok(answers);
+        let keys: Vec<IntentKey> = job.checks.iter().map(|check| check.intent.clone()).collect();
+        let records = ports.intents(&keys).await?;
+        if records.len() != keys.len() {
+            return Err(Fault::bug(format!("{} records of {} intents", records.len(), keys.len())));
         }
-        Err(Fault::bug(format!("{} answers to {} checks", answers.len(), job.checks.len())))
+        let is_held = |(check, record): (&Check, Option<IntentRecord>)| held(record, &check.run).is_some();
+        let is_held: Vec<bool> = job.checks.iter().zip(records).map(is_held).collect();
+        let wanted = job.checks.iter().zip(&is_held).filter(|(_, held)| **held);
+        let wanted: Vec<Check> = wanted.map(|(check, _)| check.clone()).collect();
+        if wanted.is_empty() {
+            return Ok(vec![None; is_held.len()]);
+        }
+        let answers = ports.observe(&job.tenant, job.plane, &wanted).await;
+        if answers.len() != wanted.len() {
+            return Err(Fault::bug(format!("{} answers to {} checks", answers.len(), wanted.len())));
+        }
+        let mut answers = answers.into_iter();
+        Ok(is_held.into_iter().map(|held| if held { answers.next() } else { None }).collect())
     }
 
     fn decide(&self, cx: &Cx, job: &job::Query, facts: Self::Facts) -> Outcome {
@@ -48,6 +63,7 @@ impl Step for Query<'_> {
         let mut waiting = Vec::new();
         let mut wait_until: Option<Time> = None;
         for (check, answer) in job.checks.iter().zip(facts) {
+            let Some(answer) = answer else { continue };
             if let Err(Fault::Throttled { until, .. }) = answer {
                 wait_until = wait_until.max(Some(until));
                 waiting.push(check.clone());

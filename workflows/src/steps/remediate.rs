@@ -64,7 +64,7 @@ impl Step for Remediate<'_> {
         let (record, answer) = match facts {
             Facts::NotHeld => return nothing(),
             Facts::Withdrawn(record) => {
-                // The attempt stays open: the next look tells whether the drift is still there.
+                // The next look tells whether the drift is still there, and takes the attempt back if nothing was done.
                 return match transitions::close(&record, record.state.clone(), &job.run, Some(cx.now), cx.now)
                 {
                     Ok(write) => only(write),
@@ -83,6 +83,7 @@ impl Step for Remediate<'_> {
             "effect_key": cx.effect(),
         });
         state.attempts.last_at = Some(cx.now);
+        state.attempts.acted = true;
         let over = self.0.ladder.over(job.attempt, cx.now);
         let look_at = match answer {
             Ok(receipt) => {

@@ -8,7 +8,8 @@
 //! For each intent: begin a run; begin anew a run that was lost; remember a request while a run is active; wait because
 //! the plane's queue is full (E11); forget it because it is not reconciled.
 //! # Guarantees
-//! A tick always sets the next tick, under its one id. One active run per intent. Jobs, their order and their ids
+//! A tick always sets the next tick, under its one id; it comes at once only if more is due than one sweep takes and this
+//! one got something out of the way, so that a plane whose queue is full costs one batch of writes a second. One active run per intent. Jobs, their order and their ids
 //! depend only on the facts: worklists are sorted by tenant, plane, target, id.
 
 mod batch;
@@ -21,9 +22,9 @@ use trueup_model::{
     job::{self, Cx, correlation_of, trigger_of},
 };
 
-use crate::settings::{BATCH, CHECKS};
+use crate::settings::{BATCH, checks};
 use crate::{Ports, Rules, Step, transitions};
-use batch::Ready;
+use batch::{Pace, Ready};
 
 #[derive(Debug)]
 pub struct Sweep<'a>(pub &'a Rules);
@@ -79,10 +80,12 @@ impl Step for Sweep<'_> {
         for left in room.values_mut() {
             *left = u64::from(self.0.settings.high_water).saturating_sub(*left);
         }
+        // Nothing but what is held back, or has no record: looking again at once would find just that.
+        let mut moved = !commit.writes.is_empty();
         let mut held = false;
         for ((tenant, plane), mut ready) in work {
             ready.sort_by(|a, b| a.place().cmp(&b.place()));
-            for chunk in ready.chunks(CHECKS) {
+            for chunk in ready.chunks(checks(plane)) {
                 match room.get_mut(&plane) {
                     Some(left) if *left > 0 => *left -= 1,
                     _ => {
@@ -91,15 +94,17 @@ impl Step for Sweep<'_> {
                         continue;
                     }
                 }
+                moved = true;
                 let deadline = self.0.settings.run_deadline();
                 batch::begin(cx, deadline, &tenant, plane, chunk, &mut commit);
             }
         }
-        // Full of what nobody could do anything about: come back, but not at once for ever.
-        let stuck = facts.full && commit.writes.is_empty();
-        let tick = self.0.settings.tick();
-        let (full, held) = (facts.full && !stuck, held || stuck);
-        commit.next.extend(batch::follow_up(cx, job, full, held, facts.next_due, tick));
+        let pace = Pace {
+            at_once: facts.full && moved,
+            held: held || (facts.full && !moved),
+            next_due: facts.next_due,
+        };
+        commit.next.extend(batch::follow_up(cx, job, pace, &self.0.settings));
         Outcome::Done(commit)
     }
 }

@@ -201,7 +201,8 @@ impl Ports for World {
         Ok(self.store.lock().unwrap().backlog(queue))
     }
     async fn observe(&self, _: &str, _: PlaneKind, checks: &[Check]) -> Vec<Result<Observed, Fault>> {
-        let plane = self.plane.lock().unwrap();
+        let mut plane = self.plane.lock().unwrap();
+        plane.asked.push(checks.len());
         checks.iter().map(|check| plane.observe(check, self.clock.now())).collect()
     }
     async fn act(

@@ -22,6 +22,8 @@ pub struct FakePlane {
     /// The next answers to actions.
     pub act_faults: VecDeque<Fault>,
     pub notify_faults: VecDeque<Fault>,
+    /// How many targets each call asked for.
+    pub asked: Vec<usize>,
     pub acts: Vec<(EffectKey, Action)>,
     pub notices: Vec<(EffectKey, Notice)>,
 }

@@ -15,6 +15,8 @@ pub struct Entry {
 
 #[derive(Default)]
 pub struct FakeStore {
+    /// Due for ever, without a record.
+    pub unreadable: Vec<IntentKey>,
     pub entries: BTreeMap<IntentKey, Entry>,
     findings: BTreeMap<FindingId, Finding>,
     approvals: BTreeMap<ApprovalId, Approval>,
@@ -55,7 +57,8 @@ impl FakeStore {
     pub fn due(&self, now: Time, limit: usize) -> (Vec<IntentKey>, Option<Time>) {
         let mut all: Vec<_> = self.entries.iter().filter_map(|(k, e)| Some((e.due?, k.clone()))).collect();
         all.sort();
-        let due = all.iter().filter(|(at, _)| *at <= now).take(limit).map(|(_, k)| k.clone()).collect();
+        let due = all.iter().filter(|(at, _)| *at <= now).map(|(_, k)| k);
+        let due = self.unreadable.iter().chain(due).take(limit).cloned().collect();
         (due, all.iter().map(|(at, _)| *at).find(|at| *at > now))
     }
 

@@ -19,10 +19,13 @@ pub(super) enum Verdict {
 }
 
 /// Judges the open attempt, and resets the counter where nothing of what was to be mended is drifted any more, or the
-/// generation grew. The comparators see to it that drift is judged only by evidence newer than the action.
+/// generation grew. An attempt of which nothing was done is neither: it is taken back. The comparators see to it that drift is judged only by evidence newer than the action.
 pub(super) fn judge(attempts: &mut Attempts, job: &job::Emit) -> Verdict {
     if attempts.made == 0 || attempts.generation != job.generation {
         *attempts = Attempts::default();
+        return Verdict::Nothing;
+    }
+    if attempts.take_back().is_some() && attempts.made == 0 {
         return Verdict::Nothing;
     }
     let drifted = |k: &&DriftKind| job.drifts.iter().any(|d| d.kind == **k);
@@ -72,20 +75,28 @@ pub(super) fn follow(
     }
 }
 
-/// The attempt that begins now. What an earlier one was to mend and nobody could judge since stays on the list.
+/// The attempt that begins now. What an earlier one was to mend and nobody could judge since stays on the list. When it
+/// acts is for `remediate` to say: it may wait in its queue for long, or never come to it.
 pub(super) fn begin(
     before: &Attempts,
     n: u8,
     drifts: &[&Drift],
     unjudged: &[DriftKind],
     generation: u64,
-    now: Time,
 ) -> Attempts {
     let open_still = before.kinds.iter().filter(|k| unjudged.contains(k)).copied();
     let mut kinds: Vec<DriftKind> = drifts.iter().map(|d| d.kind).chain(open_still).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    Attempts { made: n, last_at: Some(now), open: true, escalated: false, generation, kinds }
+    Attempts {
+        made: n,
+        last_at: before.last_at,
+        open: true,
+        acted: false,
+        escalated: false,
+        generation,
+        kinds,
+    }
 }
 
 #[cfg(test)]

@@ -45,8 +45,7 @@ impl Case<'_> {
         match follow {
             Follow::Attempt(n) => {
                 let unjudged = &job.unjudged_kinds;
-                state.attempts =
-                    attempts::begin(&state.attempts, n, &ready, unjudged, record.generation, now);
+                state.attempts = attempts::begin(&state.attempts, n, &ready, unjudged, record.generation);
             }
             Follow::Escalate => decisions = self.ask_policy(&known, &state.attempts, true),
             Follow::Look(at) => {

@@ -5,10 +5,10 @@ use trueup_model::{
     job::{self, Check, Cx, tick_id},
 };
 
-use crate::settings::BATCH;
+use crate::settings::{BATCH, Settings};
 use crate::{events, transitions};
 
-/// When a tick comes back that had to hold intents back.
+/// When a tick comes back that had to hold intents back, or found a full batch and could do nothing about it.
 const HELD_TICK: Duration = Duration::seconds(1);
 /// How long intents that were held back make room for those behind them.
 const HELD_INTENT: Duration = Duration::seconds(10);
@@ -38,7 +38,8 @@ pub(super) fn begin(
     for Ready { record, run } in chunk {
         let mut free = record.clone();
         if let Some(lost) = free.state.run.take() {
-            commit.events.push(events::run_abandoned(cx, &record.intent.key, &lost));
+            let not_made = free.state.attempts.take_back();
+            commit.events.push(events::run_abandoned(cx, &record.intent.key, &lost, not_made));
         }
         let Ok(write) = transitions::begin(&free, run.clone(), cx.now, deadline) else {
             continue; // cannot be: nobody holds it
@@ -48,7 +49,7 @@ pub(super) fn begin(
             intent: record.intent.key.clone(),
             run: run.id.clone(),
             target: record.intent.target.clone(),
-            newer_than: record.state.attempts.last_at.filter(|_| record.state.attempts.open),
+            newer_than: free.state.attempts.last_at.filter(|_| free.state.attempts.open),
         });
     }
     let Some(queue) = Queue::new(StepName::Query, Some(plane)) else { return };
@@ -72,23 +73,26 @@ pub(super) fn hold_back(cx: &Cx, job: &job::Sweep, full: bool, chunk: &[Ready], 
     commit.writes.extend(chunk.iter().map(|ready| transitions::postpone(&ready.record, Some(due))));
 }
 
+/// When the next tick comes, seen from this one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// There is more to do that can be done.
+    pub(super) at_once: bool,
+    /// Something due had to be left as it is.
+    pub(super) held: bool,
+    pub(super) next_due: Option<Time>,
+}
+
 /// The next tick; or the rest of a request that was too long for one sweep.
-pub(super) fn follow_up(
-    cx: &Cx,
-    job: &job::Sweep,
-    full: bool,
-    held: bool,
-    next_due: Option<Time>,
-    tick: Duration,
-) -> Option<Next> {
+pub(super) fn follow_up(cx: &Cx, job: &job::Sweep, pace: Pace, settings: &Settings) -> Option<Next> {
     let queue = Queue::new(StepName::Sweep, None)?;
     let Some(only) = &job.only else {
-        let at = if full {
-            None
-        } else {
-            let latest = cx.now + if held { HELD_TICK.min(tick) } else { tick };
-            Some(next_due.map_or(latest, |t| t.clamp(cx.now, latest)))
-        };
+        let tick = settings.tick();
+        let latest = cx.now + if pace.held { HELD_TICK.min(tick) } else { tick };
+        // Not at the very millisecond of the next one: what becomes due right after it belongs to the same query.
+        let earliest = latest.min(cx.now + settings.gather());
+        let at = pace.next_due.map_or(latest, |t| t.clamp(earliest, latest));
+        let at = (!pace.at_once).then_some(at);
         return Some(Next { id: tick_id(job.partition), queue, job: Job::Sweep(job.clone()), at });
     };
     let rest = only.get(BATCH..).filter(|rest| !rest.is_empty())?.to_vec();
