@@ -47,7 +47,8 @@ deny: ## Licences, sources, duplicates, advisories of what we link (installs car
 	else cat $$db; exit 1; fi
 
 bench: tools ## Measure the engine and the loop; writes target/bench/summary.json
-	$(CARGO) run --release --locked -p trueup-tests --bin bench
+	$(CARGO) build --release --locked -p trueup-simulators -p trueup-tests --bins
+	./target/release/bench $(ONLY)
 
 clean: ## Remove what was built, the demo's data and the private tools
 	$(CARGO) clean

@@ -230,14 +230,13 @@ async fn a_plan_is_not_carried_out_once_the_intent_may_not_be_touched() {
 impl World {
     /// Works until a job of this step is ready, and takes it out of the queue, as a paused queue would keep it.
     async fn keep_back(&self, step: &str) {
-        loop {
+        let take = || {
             let mut store = self.store.lock().unwrap();
             let found = store.jobs.iter().find(|(_, (_, job, _))| job.step().as_str() == step);
-            if let Some(id) = found.map(|(id, _)| id.clone()) {
-                store.jobs.remove(&id);
-                return;
-            }
-            drop(store);
+            let id = found.map(|(id, _)| id.clone());
+            id.and_then(|id| store.jobs.remove(&id)).is_some()
+        };
+        while !take() {
             assert!(self.work_one().await, "{step} does not come");
         }
     }

@@ -19,11 +19,9 @@ async fn spread_checks_share_queries() {
     }
     world.run_until(t0() + Duration::minutes(60)).await;
     let before = (world.plane.lock().unwrap().asked.len(), world.store.lock().unwrap().begun.len());
-    let mut store = world.store.lock().unwrap();
-    for (n, entry) in store.entries.values_mut().enumerate() {
+    for (n, entry) in world.store.lock().unwrap().entries.values_mut().enumerate() {
         entry.due = Some(t0() + Duration::minutes(90) + Duration::milliseconds(n as i64));
     }
-    drop(store);
     world.run_until(t0() + Duration::minutes(91)).await;
     let begun = world.store.lock().unwrap().begun.len() - before.1;
     let looks = world.plane.lock().unwrap().asked.len() - before.0;

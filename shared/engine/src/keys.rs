@@ -15,6 +15,9 @@ pub const WAKE: &str = "tu:wake";
 /// Fleet-wide settings: partitions, and the clock that all processes share.
 pub const FLEET: &str = "{tu}:fleet";
 
+/// Field of [`FLEET`]: the id of the one archive that may trim events.
+pub const ARCHIVE_ID: &str = "archive_id";
+
 /// Names of one partition's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys(pub Partition);
@@ -86,6 +89,7 @@ impl Keys {
     pub fn approvals(self) -> String {
         self.key("approvals")
     }
+    /// Which archive and process moves events out of the stream; ends if it is not renewed.
     pub fn archiver(self) -> String {
         self.key("archiver")
     }

@@ -9,6 +9,7 @@
 //!
 //! Nothing else in the system talks to Redis.
 
+pub mod archive;
 pub mod committer;
 pub mod heart;
 pub mod hub;
@@ -21,6 +22,7 @@ pub mod memory;
 pub mod store;
 mod waiting;
 
+pub use archive::{Archive, ArchiveError};
 pub use committer::Committer;
 pub use hub::{HubOptions, Started, Stop, start};
 pub use lane::{Lane, Leased};

@@ -272,6 +272,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn admin(&self, queue: Queue, what: &Admin, by: &By) -> Result<u64>;
 
     async fn preflight(&self) -> Result<Preflight>;
+
+    /// The events as the archive takes them; nothing if this store has none to hand over.
+    fn event_log(&self) -> Option<&dyn crate::archive::EventLog> {
+        None
+    }
 }
 
 impl EventFilter {

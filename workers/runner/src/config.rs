@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use trueup_engine::Store;
+use trueup_engine::{Archive, Store};
 use trueup_model::{Ladder, PlaneKind, SharedClock};
 use trueup_planes::{ConnectionConfig, HostSecrets, Planes, Secrets};
 use trueup_workflows::{Chain, Policy, Rules, Settings};
@@ -35,6 +35,10 @@ pub struct WorkConfig {
     /// The planes this process serves. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planes: Option<Vec<PlaneKind>>,
+    /// The folder to which events move from Redis: on one host of the fleet, or shared by several. Default: none, events
+    /// stay in Redis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<PathBuf>,
 }
 
 impl WorkConfig {
@@ -65,11 +69,25 @@ impl WorkConfig {
     ) -> Result<Fleet, FleetError> {
         let chain = self.chain()?;
         let planes = Planes::connect(&self.connections, &clock, secrets).map_err(|e| FleetError::Config(e.to_string()))?;
+        let archive = match &self.archive {
+            Some(dir) => Some(Archive::open(dir).map_err(|e| FleetError::Config(e.to_string()))?),
+            None => {
+                tracing::warn!(
+                    "no archive: all events stay in Redis, whose memory grows with them; set `archive: FOLDER` in the \
+                     configuration of the workers of one host"
+                );
+                None
+            }
+        };
         let options = Options {
             slots: self.slots.clone(),
             planes: self.planes.clone().unwrap_or_else(|| PlaneKind::ALL.to_vec()),
             ..Options::default()
         };
-        Fleet::start(store, planes, Arc::new(LogNotifier), chain, clock, options).await
+        let mut fleet = Fleet::start(store.clone(), planes, Arc::new(LogNotifier), chain, clock, options).await?;
+        if let Some(archive) = archive {
+            fleet.archive(archive, store);
+        }
+        Ok(fleet)
     }
 }

@@ -10,7 +10,7 @@ use apalis_core::worker::ext::parallelize::ParallelizeExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::timeout::TimeoutLayer;
-use trueup_engine::{EngineError, HubOptions, Leased, Started, Stop, Store};
+use trueup_engine::{Archive, EngineError, HubOptions, Leased, Started, Stop, Store};
 use trueup_model::SharedClock;
 use trueup_planes::Planes;
 use trueup_workflows::Chain;
@@ -37,6 +37,8 @@ pub enum FleetError {
 pub struct Fleet {
     started: Started,
     workers: JoinSet<Result<(), WorkerError>>,
+    /// At most one: moves events out of Redis.
+    archivers: JoinSet<()>,
     /// Ends jobs that outlive the grace period, before others are given them.
     ending: CancellationToken,
     options: Options,
@@ -79,7 +81,12 @@ impl Fleet {
             workers.spawn(worker.run());
         }
         tracing::info!(incarnation = %started.identity.current(), planes = ?options.planes, "working");
-        Ok(Self { started, workers, ending, options })
+        Ok(Self { started, workers, archivers: JoinSet::new(), ending, options })
+    }
+
+    /// Moves events into an archive, beside the work and until it stops.
+    pub(crate) fn archive(&mut self, archive: Archive, store: Arc<dyn Store>) {
+        self.archivers.spawn(trueup_engine::archive::run(archive, store, self.stop_switch()));
     }
 
     /// The switch that ends leasing.
@@ -111,7 +118,10 @@ impl Fleet {
     /// Lets what has started end, and signs off.
     async fn end(mut self) -> Result<(), FleetError> {
         tracing::info!("stopping: no new jobs; what has started may end");
-        let all = async { while self.workers.join_next().await.is_some() {} };
+        let all = async {
+            while self.workers.join_next().await.is_some() {}
+            while self.archivers.join_next().await.is_some() {}
+        };
         if tokio::time::timeout(self.options.grace, all).await.is_err() {
             tracing::warn!(grace = ?self.options.grace, "some jobs did not end in time; others will run them again");
             self.ending.cancel();
@@ -136,7 +146,6 @@ where
     }
 }
 
-#[expect(clippy::borrowed_box, reason = "apalis's signature")]
 fn panicked(payload: &Box<dyn std::any::Any + Send>) -> PanicError {
     let text = payload
         .downcast_ref::<&str>()

@@ -1,5 +1,6 @@
 //! `Store` on Redis: one Lua script per atomic operation, plain reads for the rest.
 
+mod archive;
 mod commit;
 mod connection;
 mod inspect;
@@ -279,5 +280,8 @@ impl Store for RedisStore {
     }
     async fn preflight(&self) -> Result<Preflight> {
         self.do_preflight().await
+    }
+    fn event_log(&self) -> Option<&dyn crate::archive::EventLog> {
+        Some(self)
     }
 }
