@@ -28,7 +28,9 @@ struct World {
 impl World {
     async fn new() -> Self {
         let server = redis().await.expect("a private Redis");
-        let store = RedisStore::connect(RedisOptions::new(server.url(), Arc::new(SystemClock))).await.expect("a store");
+        let store = RedisStore::connect(RedisOptions::new(server.url(), Arc::new(SystemClock)))
+            .await
+            .expect("a store");
         let client = redis::Client::open(server.url()).expect("a URL");
         let raw = client.get_multiplexed_async_connection().await.expect("a connection");
         Self { _server: server, store, raw, dir: tempfile::tempdir().expect("a folder") }
@@ -41,7 +43,11 @@ impl World {
     /// `n` events, written as an API request writes them.
     async fn happen(&self, tag: &str, n: usize) {
         let all: Vec<_> = (0..n).map(|i| intent("acme", &format!("{tag}{i}"))).collect();
-        let by = By { actor: "test".into(), correlation_id: CorrelationId::derive(&["c"]), now: SystemClock.now() };
+        let by = By {
+            actor: "test".into(),
+            correlation_id: CorrelationId::derive(&["c"]),
+            now: SystemClock.now(),
+        };
         for some in all.chunks(256) {
             self.store.apply(some, &by).await.expect("applied");
         }
@@ -68,7 +74,8 @@ impl World {
         for (seq, id) in archived {
             assert!(all.insert(seq, id).is_none(), "{seq} was archived twice");
         }
-        let there = self.store.events(&Default::default(), &BTreeMap::new(), usize::MAX).await.expect("events");
+        let there =
+            self.store.events(&Default::default(), &BTreeMap::new(), usize::MAX).await.expect("events");
         for (_, event) in there {
             let id = event.event_id.to_string();
             assert_eq!(*all.entry(event.seq).or_insert_with(|| id.clone()), id, "{}", event.seq);
@@ -144,7 +151,11 @@ async fn a_kill_at_any_point_loses_and_repeats_nothing() {
     drop(second);
     let _: u64 = w.command(&["DEL", "{tu:0}:archiver"]).await;
     let newest = segments(&w.part()).pop().expect("a segment");
-    OpenOptions::new().append(true).open(newest).and_then(|mut f| f.write_all(b"{\"seq\":151,\"ev")).expect("torn");
+    OpenOptions::new()
+        .append(true)
+        .open(newest)
+        .and_then(|mut f| f.write_all(b"{\"seq\":151,\"ev"))
+        .expect("torn");
     w.happen("c", 20).await;
     let mut third = w.archive();
     third.run_once(&w.store).await;
@@ -168,7 +179,7 @@ async fn one_archiver_at_a_time_and_trimming_asks_again() {
     // Its lock ends before it trims, and somebody else has it.
     let _: String = w.command(&["SET", "{tu:0}:archiver", "another"]).await;
     assert_eq!(first.trim(&w.store, P).await.expect("an answer"), 0);
-    assert_eq!(w.len().await, 110);
+    assert_eq!(w.len().await, 100, "all of b, copied, is still there");
     w.nothing_lost(200).await;
 }
 
@@ -253,7 +264,8 @@ async fn redis_going_back_is_noted_and_what_follows_is_archived() {
         // The last line of each number counts.
         let counts: BTreeMap<u64, String> = archived(&w.part()).into_iter().collect();
         assert_eq!(counts.keys().copied().collect::<Vec<_>>(), (1..=115).collect::<Vec<_>>());
-        for (_, event) in w.store.events(&Default::default(), &BTreeMap::new(), 1_000).await.expect("events") {
+        for (_, event) in w.store.events(&Default::default(), &BTreeMap::new(), 1_000).await.expect("events")
+        {
             assert_eq!(counts[&event.seq], event.event_id.to_string(), "{}", event.seq);
         }
         // A new process goes on behind what the last line says.
@@ -294,5 +306,8 @@ async fn memory_is_flat_however_much_happens() {
     assert!(late < early + 3_000_000, "used_memory grew: {used:?}");
     fine(archive.run_once(&w.store).await);
     assert_eq!(w.len().await, KEEP);
-    assert_eq!(archived(&w.part()).into_iter().map(|(seq, _)| seq).collect::<Vec<_>>(), (1..=200_001).collect::<Vec<_>>());
+    assert_eq!(
+        archived(&w.part()).into_iter().map(|(seq, _)| seq).collect::<Vec<_>>(),
+        (1..=200_001).collect::<Vec<_>>()
+    );
 }

@@ -80,6 +80,8 @@ impl Dev {
 
         let ending = Shutdown::new();
         let (simulator, graph, config, secrets) = planes::simulate(&options, &clock, speed).await?;
+        let archive = config.archive.clone().unwrap_or_else(|| options.dir.join("archive"));
+        let config = WorkConfig { archive: Some(archive), ..config };
         let end = ending.clone();
         let graph_server = {
             let simulator = simulator.clone();

@@ -61,9 +61,13 @@ pub enum ArchiveError {
          the folder that belongs to the fleet, on one host or shared; if that is lost for good: HDEL {{tu}}:fleet archive_id", dir.display()
     )]
     Foreign { dir: PathBuf, here: String, fleet: String },
-    #[error("archive: event {expected} is in neither the archive nor Redis (Redis has {found:?}), so nothing is trimmed. Restore the archive's files")]
+    #[error(
+        "archive: event {expected} is in neither the archive nor Redis (Redis has {found:?}), so nothing is trimmed. Restore the archive's files"
+    )]
     Gap { expected: u64, found: Option<u64> },
-    #[error("archive: Redis went back from event {from} to {to} (a crash, or an older backup). Noted in the archive; what follows replaces it")]
+    #[error(
+        "archive: Redis went back from event {from} to {to} (a crash, or an older backup). Noted in the archive; what follows replaces it"
+    )]
     Rewound { from: u64, to: u64 },
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -110,7 +114,14 @@ impl Archive {
     pub fn open(dir: &Path) -> Result<Self, ArchiveError> {
         let id = identify(dir)?;
         let holder = format!("{id} a{}-{}", std::process::id(), random());
-        Ok(Self { dir: dir.into(), id, holder, keep: KEEP, segment_bytes: SEGMENT_BYTES, parts: BTreeMap::new() })
+        Ok(Self {
+            dir: dir.into(),
+            id,
+            holder,
+            keep: KEEP,
+            segment_bytes: SEGMENT_BYTES,
+            parts: BTreeMap::new(),
+        })
     }
 
     /// Newest events of each partition that stay in Redis (default [`KEEP`], at least 1).
@@ -222,7 +233,12 @@ impl Archive {
 }
 
 /// The event up to which Redis and archive agree, if they do not agree to the end.
-async fn rewound(log: &dyn EventLog, p: Partition, tail: &Tail, extent: Extent) -> Result<Option<u64>, ArchiveError> {
+async fn rewound(
+    log: &dyn EventLog,
+    p: Partition,
+    tail: &Tail,
+    extent: Extent,
+) -> Result<Option<u64>, ArchiveError> {
     if extent.last < tail.cursor {
         return Ok(Some(extent.last));
     }
@@ -240,7 +256,9 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
 ) -> Result<T, ArchiveError> {
     let ended = tokio::task::spawn_blocking(work).await;
-    ended.unwrap_or_else(|e| Err(EngineError::Unavailable(format!("archive: writing ended early: {e}")).into()))
+    ended.unwrap_or_else(|e| {
+        Err(EngineError::Unavailable(format!("archive: writing ended early: {e}")).into())
+    })
 }
 
 fn random() -> String {
@@ -252,7 +270,11 @@ fn random() -> String {
 fn identify(dir: &Path) -> Result<String, ArchiveError> {
     fs::create_dir_all(dir).map_err(io("cannot create the folder", dir))?;
     let path = dir.join("lock");
-    let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(io("cannot open the lock", &path))?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(io("cannot open the lock", &path))?;
     lock.lock().map_err(io("cannot lock", &path))?;
     let path = dir.join("id");
     if !path.exists() {
@@ -278,7 +300,8 @@ pub async fn run(mut archive: Archive, store: std::sync::Arc<dyn Store>, stop: S
         if done.copied + done.trimmed > 0 {
             tracing::debug!(copied = done.copied, trimmed = done.trimmed, "archived");
         }
-        let now: BTreeMap<Partition, String> = done.problems.into_iter().map(|(p, e)| (p, e.to_string())).collect();
+        let now: BTreeMap<Partition, String> =
+            done.problems.into_iter().map(|(p, e)| (p, e.to_string())).collect();
         for (p, what) in now.iter().filter(|(p, what)| known.get(*p) != Some(*what)) {
             tracing::error!(partition = %p, "{what}");
         }

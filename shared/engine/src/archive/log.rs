@@ -23,7 +23,13 @@ pub trait EventLog: Send + Sync {
     /// Takes or renews a partition's lock for `ms` milliseconds. `None`: another holds it.
     async fn hold(&self, p: Partition, holder: &str, ms: u64) -> Result<Option<Extent>, EngineError>;
     /// Events `from..=to` as stored, oldest first, up to `limit`.
-    async fn read(&self, p: Partition, from: u64, to: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, EngineError>;
+    async fn read(
+        &self,
+        p: Partition,
+        from: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, EngineError>;
     /// Removes what is older than `first_kept`; returns how many. `None`: the lock is not ours (any more).
     async fn trim(&self, p: Partition, holder: &str, first_kept: u64) -> Result<Option<u64>, EngineError>;
 }

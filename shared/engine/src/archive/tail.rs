@@ -71,13 +71,18 @@ impl Tail {
             dir.parent().map_or(Ok(()), sync_dir)?;
         }
         let path = dir.join("lock");
-        let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(io("cannot open the lock", &path))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(io("cannot open the lock", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(e)) => return Err(io("cannot lock", &path)(e)),
         }
-        let mut tail = Self { dir: dir.into(), segment_bytes, segment: None, cursor: 0, last: None, _lock: lock };
+        let mut tail =
+            Self { dir: dir.into(), segment_bytes, segment: None, cursor: 0, last: None, _lock: lock };
         let newest = fs::read_dir(dir)
             .map_err(io("cannot list the folder", dir))?
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

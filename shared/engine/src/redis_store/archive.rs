@@ -46,7 +46,8 @@ impl EventLog for RedisStore {
         cmd.arg(Keys(p).events()).arg(format!("0-{from}")).arg(format!("0-{to}")).arg("COUNT").arg(limit);
         let entries: Vec<Entry> = self.query(&cmd).await?;
         let seq = |id: &str| id.split_once('-').and_then(|(_, n)| n.parse().ok()).unwrap_or(0);
-        let event = |fields: Vec<(String, Vec<u8>)>| fields.into_iter().find(|(name, _)| name == "e").map(|(_, v)| v);
+        let event =
+            |fields: Vec<(String, Vec<u8>)>| fields.into_iter().find(|(name, _)| name == "e").map(|(_, v)| v);
         Ok(entries.into_iter().map(|(id, fields)| (seq(&id), event(fields).unwrap_or_default())).collect())
     }
 
