@@ -32,7 +32,10 @@ impl Fresh for OnRedis {
         Arc::new(store)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "leases end by the clock of the Redis server, which nobody can steer")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "leases end by the clock of the Redis server, which nobody can steer"
+    )]
     async fn lease_time_passes(&self) {
         tokio::time::sleep(DEAD_AFTER + Duration::from_millis(10)).await;
     }

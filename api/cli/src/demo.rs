@@ -77,7 +77,8 @@ fn lay_out(dir: &Path) -> Result<WorkConfig, Failure> {
         }],
         "policy": policy,
     });
-    serde_json::from_value(config).map_err(|e| Failure::new(Exit::Failed, format!("the demo's configuration: {e}")))
+    serde_json::from_value(config)
+        .map_err(|e| Failure::new(Exit::Failed, format!("the demo's configuration: {e}")))
 }
 
 async fn has_ansible() -> Result<(), Failure> {
@@ -87,7 +88,9 @@ async fn has_ansible() -> Result<(), Failure> {
         Ok(answer) => Err(format!("`ansible-playbook --version` ended with {}", answer.status)),
         Err(e) => Err(format!("ansible-playbook cannot be run: {e}")),
     }
-    .map_err(|e| Failure::new(Exit::Failed, e).advise("`make demo` installs it into .venv and puts that first in PATH"))
+    .map_err(|e| {
+        Failure::new(Exit::Failed, e).advise("`make demo` installs it into .venv and puts that first in PATH")
+    })
 }
 
 /// Starts with an empty state, whatever an earlier demo left.
@@ -108,9 +111,14 @@ pub(crate) async fn run(
     has_ansible().await?;
     let dir = clear(&options.dir)?;
     let config = lay_out(&dir)?;
-    let mut dev =
-        Dev::start(DevOptions { dir: dir.clone(), listen: options.listen, speed: Some(options.speed), config, apps: APPS })
-            .await?;
+    let mut dev = Dev::start(DevOptions {
+        dir: dir.clone(),
+        listen: options.listen,
+        speed: Some(options.speed),
+        config,
+        apps: APPS,
+    })
+    .await?;
     say(&format!("API {}   try: trueup --url {} queue ls", dev.url, dev.url));
 
     let watched = {

@@ -87,7 +87,10 @@ impl Dev {
             let simulator = simulator.clone();
             tokio::spawn(async move { simulator.serve(graph, async move { end.requested().await }).await })
         };
-        let fleet = config.start_with(store.clone(), clock.clone(), &secrets).await.map_err(|e| failed("cannot start the workers")(&e))?;
+        let fleet = config
+            .start_with(store.clone(), clock.clone(), &secrets)
+            .await
+            .map_err(|e| failed("cannot start the workers")(&e))?;
         let stop = fleet.stop_switch();
         let fleet = tokio::spawn(fleet.run());
 
@@ -95,8 +98,7 @@ impl Dev {
         let warnings = store.preflight().await.map(|p| p.warnings).unwrap_or_default();
         let state = ApiState::new(store.clone(), clock.clone()).with_warnings(warnings);
         let end = ending.clone();
-        let api_server =
-            tokio::spawn(trueup_server::serve(api, state, async move { end.requested().await }));
+        let api_server = tokio::spawn(trueup_server::serve(api, state, async move { end.requested().await }));
         let keeper = tokio::spawn(keep_clock(redis_url.clone(), clock.clone()));
         Ok(Self {
             store,

@@ -30,7 +30,13 @@ pub(crate) async fn open_store(
         Some(scaled) => Arc::new(scaled),
         None => Arc::new(SystemClock),
     };
-    let store = RedisStore::connect(RedisOptions { partitions, or_create, ..RedisOptions::new(redis_url, clock.clone()) }).await.with_context(place)?;
+    let store = RedisStore::connect(RedisOptions {
+        partitions,
+        or_create,
+        ..RedisOptions::new(redis_url, clock.clone())
+    })
+    .await
+    .with_context(place)?;
     let preflight = store.preflight().await.with_context(place)?;
     if !preflight.refused.is_empty() {
         bail!("the Redis at {shown} is not safe to use: {}", preflight.refused.join("; "));

@@ -1,7 +1,7 @@
 //! Logs and traces of the commands that run processes.
 
-use trueup_boot::telemetry::{Format, Guard, TelemetryConfig};
 use tracing::Level;
+use trueup_boot::telemetry::{Format, Guard, TelemetryConfig};
 
 use crate::failure::{Exit, Failure};
 

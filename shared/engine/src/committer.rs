@@ -13,12 +13,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use trueup_model::commit::Committed;
 use trueup_model::{Outcome, Partition};
 
+use crate::EngineError;
 use crate::store::{Ended, Incarnation, Store};
 use crate::waiting::Patience;
-use crate::EngineError;
 
 /// Script calls under way at once. More only lengthens Redis's queue.
-const CALLS: usize = 2;
+const CALLS: usize = 4;
 /// Executions a call.
 const BATCH: usize = 64;
 /// Entries (events, writes, next jobs) a call, so that no call keeps Redis for long.
@@ -119,7 +119,9 @@ async fn insist(store: &dyn Store, p: Partition, who: &Incarnation, ended: &[End
             }
             Err(e @ EngineError::Unavailable(_)) => patience.after("commit", &e).await,
             // Not our script's own word (credentials changed, a node that may not be asked): may be mended, so wait.
-            Err(e @ EngineError::Refused(_)) if !e.to_string().contains("user_script") => patience.after("commit", &e).await,
+            Err(e @ EngineError::Refused(_)) if !e.to_string().contains("user_script") => {
+                patience.after("commit", &e).await
+            }
             Err(EngineError::Refused(_)) if ended.len() > 1 => {
                 // One of them is bad; the others must not share its fate.
                 let mut results = Vec::with_capacity(ended.len());

@@ -171,7 +171,9 @@ impl Started {
             Ok(result) => result,
             Err(_) => {
                 self.stop.finish();
-                Err(EngineError::Unavailable("did not sign off in time; the heartbeat will tell the others".into()))
+                Err(EngineError::Unavailable(
+                    "did not sign off in time; the heartbeat will tell the others".into(),
+                ))
             }
         }
     }

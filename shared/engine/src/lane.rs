@@ -70,7 +70,11 @@ impl Backend for Lane {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, worker: &WorkerContext) -> Poll<Option<Result<Self::Task, Infallible>>> {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &WorkerContext,
+    ) -> Poll<Option<Result<Self::Task, Infallible>>> {
         loop {
             // The hub closes the channel when the process stops.
             let Some(leased) = ready!(self.jobs.poll_recv(cx)) else {

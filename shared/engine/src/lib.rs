@@ -16,9 +16,9 @@ pub mod hub;
 pub mod keys;
 pub mod lane;
 // memory
+pub mod memory;
 mod redis_store;
 mod slots;
-pub mod memory;
 pub mod store;
 mod waiting;
 

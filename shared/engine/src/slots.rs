@@ -48,7 +48,9 @@ impl Slots {
     pub(crate) fn new(capacities: &BTreeMap<Queue, usize>) -> Self {
         let queues = Queue::all()
             .into_iter()
-            .filter_map(|q| capacities.get(&q).filter(|n| **n > 0).map(|n| (q, *n, Arc::new(AtomicUsize::new(0)))))
+            .filter_map(|q| {
+                capacities.get(&q).filter(|n| **n > 0).map(|n| (q, *n, Arc::new(AtomicUsize::new(0))))
+            })
             .collect();
         Self { queues, freed: Arc::new(Notify::new()), held: Held::default() }
     }
@@ -59,7 +61,10 @@ impl Slots {
 
     /// Free slots of every served queue, in order.
     pub(crate) fn free(&self) -> Vec<(Queue, usize)> {
-        self.queues.iter().map(|(q, cap, used)| (*q, cap.saturating_sub(used.load(Ordering::Acquire)))).collect()
+        self.queues
+            .iter()
+            .map(|(q, cap, used)| (*q, cap.saturating_sub(used.load(Ordering::Acquire))))
+            .collect()
     }
 
     /// Whether at least half of the slots of some queue are free, so that a lease is worth its round trip.
@@ -72,7 +77,11 @@ impl Slots {
     }
 
     pub(crate) fn take(&self, queue: Queue, by: (Partition, JobId)) -> Arc<Slot> {
-        let used = self.queues.iter().find(|(q, _, _)| *q == queue).map_or_else(Arc::default, |(_, _, used)| used.clone());
+        let used = self
+            .queues
+            .iter()
+            .find(|(q, _, _)| *q == queue)
+            .map_or_else(Arc::default, |(_, _, used)| used.clone());
         used.fetch_add(1, Ordering::AcqRel);
         *self.held.lock().unwrap_or_else(PoisonError::into_inner).entry(by.clone()).or_default() += 1;
         Arc::new(Slot { used, freed: self.freed.clone(), held: self.held.clone(), by })

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use trueup_model::{
-    Approval, ApprovalId, CorrelationId, Event, EventKind, Finding, FindingId, Intent, IntentKey, IntentRecord, Job, JobId,
-    Outcome, Partition, Queue, Time, commit::Committed,
+    Approval, ApprovalId, CorrelationId, Event, EventKind, Finding, FindingId, Intent, IntentKey,
+    IntentRecord, Job, JobId, Outcome, Partition, Queue, Time, commit::Committed,
 };
 
 use crate::EngineError;
@@ -219,7 +219,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Enqueues up to 256 jobs of one partition; returns how many were new.
     async fn enqueue(&self, p: Partition, jobs: &[NewJob]) -> Result<u64>;
     /// Takes up to the wanted number from each queue, in the order given. `now` decides which delayed jobs are due.
-    async fn lease(&self, p: Partition, who: &Incarnation, wanted: &[(Queue, usize)], now: Time) -> Result<Leases>;
+    async fn lease(
+        &self,
+        p: Partition,
+        who: &Incarnation,
+        wanted: &[(Queue, usize)],
+        now: Time,
+    ) -> Result<Leases>;
     /// Ends up to 64 executions, each independently of the others; one answer each, in order.
     async fn commit(&self, p: Partition, who: &Incarnation, ended: &[Ended]) -> Result<Vec<Committed>>;
     /// Gives leased jobs back to the front of their queues: they were never started.
@@ -256,7 +262,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>>;
     async fn list_approvals(&self, cursor: Option<&str>, limit: usize) -> Result<Page<Approval>>;
     /// Oldest first within a partition; `after` is the sequence number last seen of each partition.
-    async fn events(&self, filter: &EventFilter, after: &BTreeMap<u16, u64>, limit: usize) -> Result<Vec<(Partition, Event)>>;
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: &BTreeMap<u16, u64>,
+        limit: usize,
+    ) -> Result<Vec<(Partition, Event)>>;
     /// The newest `limit` events that match, oldest first.
     async fn last_events(&self, filter: &EventFilter, limit: usize) -> Result<Vec<(Partition, Event)>>;
 

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use crate::EngineError;
 
-#[expect(clippy::disallowed_methods, reason = "the engine's loops pace themselves here; work waits by timers in the commit")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the engine's loops pace themselves here; work waits by timers in the commit"
+)]
 pub(crate) async fn pause(d: Duration) {
     tokio::time::sleep(d).await;
 }

@@ -31,7 +31,9 @@ pub enum Write {
         ends_run: bool,
     },
     /// A trigger arrived while a run was active: remember it (E9).
-    Dirty { intent: IntentKey },
+    Dirty {
+        intent: IntentKey,
+    },
     Finding(Box<Finding>),
     Approval(Box<Approval>),
 }

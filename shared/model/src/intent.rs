@@ -193,7 +193,9 @@ impl TryFrom<Manifest> for Intent {
 
     /// The one place where an intent is checked.
     fn try_from(m: Manifest) -> Result<Self, String> {
-        for (field, name) in [("id", Some(&m.id)), ("tenant", Some(&m.tenant)), ("workspace", m.workspace.as_ref())] {
+        for (field, name) in
+            [("id", Some(&m.id)), ("tenant", Some(&m.tenant)), ("workspace", m.workspace.as_ref())]
+        {
             if let Some(name) = name {
                 check_name(field, name)?;
             }
@@ -216,7 +218,10 @@ impl TryFrom<Manifest> for Intent {
             }
         }
         if plane == PlaneKind::Ansible && (d.assignment.is_some() || d.version.is_some() || !d.compliant) {
-            return Err("desired: on plane 'ansible' the playbook is the desired state; write only 'compliant: true'".into());
+            return Err(
+                "desired: on plane 'ansible' the playbook is the desired state; write only 'compliant: true'"
+                    .into(),
+            );
         }
         if m.labels.len() > 32 || m.labels.iter().any(|(k, v)| k.len() > 63 || v.len() > 63 || k.is_empty()) {
             return Err("labels: at most 32, with keys and values of at most 63 characters".into());
@@ -269,5 +274,8 @@ fn check_name(field: &str, name: &str) -> Result<(), String> {
     if fine {
         return Ok(());
     }
-    Err(format!("{field}: '{}' must be 1 to 128 of a-z 0-9 - _ . and begin with a letter or digit", name.escape_default()))
+    Err(format!(
+        "{field}: '{}' must be 1 to 128 of a-z 0-9 - _ . and begin with a letter or digit",
+        name.escape_default()
+    ))
 }

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CorrelationId, Drift, EffectKey, IntentKey, JobId, Observation, Partition, Plan, PlaneKind, RunId, Target, Time, Trigger,
+    CorrelationId, Drift, EffectKey, IntentKey, JobId, Observation, Partition, Plan, PlaneKind, RunId,
+    Target, Time, Trigger,
 };
 
 /// The version this build writes, and the newest it reads.
@@ -261,7 +262,8 @@ impl Job {
             v: u16,
         }
         // Read as a tree first: serde's flatten would lose which field was wrong.
-        let mut tree: serde_json::Value = serde_json::from_slice(bytes).map_err(|e| Undecodable::Broken(e.to_string()))?;
+        let mut tree: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|e| Undecodable::Broken(e.to_string()))?;
         let Version { v } = Version::deserialize(&tree).map_err(|e| Undecodable::Broken(e.to_string()))?;
         if v > VERSION {
             return Err(Undecodable::Newer(v));

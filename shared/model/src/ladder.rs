@@ -40,7 +40,8 @@ impl Ladder {
     }
     /// When the wait after attempt number `made` (from 1), made at `at`, is over.
     pub fn over(&self, made: u8, at: Time) -> Time {
-        let wait = self.waits.get(usize::from(made.saturating_sub(1))).or(self.waits.last()).copied().unwrap_or(0);
+        let wait =
+            self.waits.get(usize::from(made.saturating_sub(1))).or(self.waits.last()).copied().unwrap_or(0);
         at + TimeDelta::seconds(i64::from(wait))
     }
     /// What to do for an intent that is still drifted `now`, after `made` attempts, the last of them at `last`.

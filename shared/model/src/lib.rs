@@ -27,7 +27,8 @@ pub use drift::{Delta, Drift, DriftKind, Fact, Finding, Severity};
 pub use event::{Event, EventKind};
 pub use fault::Fault;
 pub use ids::{
-    ApprovalId, CorrelationId, Digest, EffectKey, EventId, FindingId, IntentKey, JobId, Partition, RunId, TraceParent,
+    ApprovalId, CorrelationId, Digest, EffectKey, EventId, FindingId, IntentKey, JobId, Partition, RunId,
+    TraceParent,
 };
 pub use intent::{Criticality, Intent, Mode, Ring, Status};
 pub use job::{Job, Queue, StepName};

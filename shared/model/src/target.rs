@@ -104,11 +104,20 @@ impl Target {
             }
             Self::Ansible(t) => {
                 for (field, path) in [("playbook", &t.playbook), ("inventory", &t.inventory)] {
-                    if path.is_empty() || path.starts_with('/') || path.starts_with('-') || path.split('/').any(|p| p == "..") {
-                        return Err(format!("target.{field}: must be a path below the project folder, got '{path}'"));
+                    if path.is_empty()
+                        || path.starts_with('/')
+                        || path.starts_with('-')
+                        || path.split('/').any(|p| p == "..")
+                    {
+                        return Err(format!(
+                            "target.{field}: must be a path below the project folder, got '{path}'"
+                        ));
                     }
                 }
-                if t.limit.as_deref().is_some_and(|l| l.is_empty() || l.starts_with('-') || l.starts_with('@')) {
+                if t.limit
+                    .as_deref()
+                    .is_some_and(|l| l.is_empty() || l.starts_with('-') || l.starts_with('@'))
+                {
                     return Err("target.limit: must be a host pattern".into());
                 }
             }
@@ -120,5 +129,6 @@ impl Target {
 /// 8-4-4-4-12 hex digits.
 pub fn is_guid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
-    groups.iter().map(|g| g.len()).eq([8, 4, 4, 4, 12]) && groups.iter().all(|g| g.bytes().all(|b| b.is_ascii_hexdigit()))
+    groups.iter().map(|g| g.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|g| g.bytes().all(|b| b.is_ascii_hexdigit()))
 }

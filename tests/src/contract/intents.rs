@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use trueup_engine::EngineError;
 use trueup_engine::store::{Applied, Change};
-use trueup_model::{DriftKind, EventKind, Intent, IntentKey, IntentState, Mode, Partition, Status, Target, Write};
+use trueup_model::{
+    DriftKind, EventKind, Intent, IntentKey, IntentState, Mode, Partition, Status, Target, Write,
+};
 
 use super::Fresh;
 use super::given::*;

@@ -213,7 +213,8 @@ impl World {
             Act::Silence { worker } => {
                 fresh.lease_time_passes().await;
                 // Twice: who was silent itself judges nobody.
-                for other in (0..WORKERS).filter(|w| w != worker).chain((0..WORKERS).filter(|w| w != worker)) {
+                for other in (0..WORKERS).filter(|w| w != worker).chain((0..WORKERS).filter(|w| w != worker))
+                {
                     self.heartbeat(other).await;
                 }
             }

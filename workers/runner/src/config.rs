@@ -47,8 +47,9 @@ impl WorkConfig {
             None => Policy::default(),
             Some(path) => {
                 let shown = path.display();
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| FleetError::Config(format!("policy: cannot read {shown}: {e}; check the path")))?;
+                let text = std::fs::read_to_string(path).map_err(|e| {
+                    FleetError::Config(format!("policy: cannot read {shown}: {e}; check the path"))
+                })?;
                 Policy::parse(&text).map_err(|e| FleetError::Config(format!("{shown}: {e}")))?
             }
         };
@@ -68,7 +69,8 @@ impl WorkConfig {
         secrets: &dyn Secrets,
     ) -> Result<Fleet, FleetError> {
         let chain = self.chain()?;
-        let planes = Planes::connect(&self.connections, &clock, secrets).map_err(|e| FleetError::Config(e.to_string()))?;
+        let planes = Planes::connect(&self.connections, &clock, secrets)
+            .map_err(|e| FleetError::Config(e.to_string()))?;
         let archive = match &self.archive {
             Some(dir) => Some(Archive::open(dir).map_err(|e| FleetError::Config(e.to_string()))?),
             None => {
@@ -84,7 +86,8 @@ impl WorkConfig {
             planes: self.planes.clone().unwrap_or_else(|| PlaneKind::ALL.to_vec()),
             ..Options::default()
         };
-        let mut fleet = Fleet::start(store.clone(), planes, Arc::new(LogNotifier), chain, clock, options).await?;
+        let mut fleet =
+            Fleet::start(store.clone(), planes, Arc::new(LogNotifier), chain, clock, options).await?;
         if let Some(archive) = archive {
             fleet.archive(archive, store);
         }

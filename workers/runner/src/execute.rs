@@ -63,7 +63,9 @@ pub(crate) fn after(fault: &Fault, leased: &Leased, now: Time) -> Outcome {
     let tries = match fault {
         // Believed between a second and an hour, so that no answer can make it spin or sleep for good.
         Fault::Throttled { until, .. } => {
-            return Outcome::Defer { at: (*until).clamp(now + TimeDelta::seconds(1), now + TimeDelta::hours(1)) };
+            return Outcome::Defer {
+                at: (*until).clamp(now + TimeDelta::seconds(1), now + TimeDelta::hours(1)),
+            };
         }
         Fault::Transient { .. } => TRIES,
         Fault::Permanent { .. } => 1,

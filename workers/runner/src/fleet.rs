@@ -134,7 +134,9 @@ impl Fleet {
 }
 
 /// Runs each job as a task of its own, until `ending`.
-fn spawner<F>(ending: CancellationToken) -> impl Fn(F) -> tokio::task::JoinHandle<F::Output> + Clone + Send + 'static
+fn spawner<F>(
+    ending: CancellationToken,
+) -> impl Fn(F) -> tokio::task::JoinHandle<F::Output> + Clone + Send + 'static
 where
     F: Future<Output = Result<(), BoxDynError>> + Send + 'static,
 {
@@ -155,6 +157,9 @@ fn panicked(payload: &Box<dyn std::any::Any + Send>) -> PanicError {
     PanicError(format!("panicked: {text}"))
 }
 
-async fn job(leased: Leased, executor: Data<Arc<Executor>>) -> Result<crate::execute::Ended, apalis_core::error::BoxDynError> {
+async fn job(
+    leased: Leased,
+    executor: Data<Arc<Executor>>,
+) -> Result<crate::execute::Ended, apalis_core::error::BoxDynError> {
     execute(leased, Arc::clone(&executor)).await
 }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use trueup_engine::{EngineError, Patience, Store};
 use trueup_model::job::Check;
 use trueup_model::{
-    Action, Approval, EffectKey, Fault, Finding, IntentKey, IntentRecord, Observed, Partition, PlaneKind, Queue, Receipt,
-    Target, Time,
+    Action, Approval, EffectKey, Fault, Finding, IntentKey, IntentRecord, Observed, Partition, PlaneKind,
+    Queue, Receipt, Target, Time,
 };
 use trueup_planes::{Plane, Planes};
 use trueup_workflows::{Notice, Ports};
@@ -56,7 +56,12 @@ impl FleetPorts {
 
 #[async_trait]
 impl Ports for FleetPorts {
-    async fn due(&self, p: Partition, now: Time, limit: usize) -> Result<(Vec<IntentKey>, Option<Time>), Fault> {
+    async fn due(
+        &self,
+        p: Partition,
+        now: Time,
+        limit: usize,
+    ) -> Result<(Vec<IntentKey>, Option<Time>), Fault> {
         insist!("due", self.store.due(p, now, limit))
     }
     async fn intents(&self, keys: &[IntentKey]) -> Result<Vec<Option<IntentRecord>>, Fault> {
@@ -72,14 +77,25 @@ impl Ports for FleetPorts {
         insist!("backlog", self.store.backlog(p, queue))
     }
 
-    async fn observe(&self, tenant: &str, plane: PlaneKind, checks: &[Check]) -> Vec<Result<Observed, Fault>> {
+    async fn observe(
+        &self,
+        tenant: &str,
+        plane: PlaneKind,
+        checks: &[Check],
+    ) -> Vec<Result<Observed, Fault>> {
         match self.plane(tenant, plane) {
             Ok(plane) => plane.observe(checks).await,
             Err(fault) => vec![Err(fault); checks.len()],
         }
     }
 
-    async fn act(&self, tenant: &str, target: &Target, action: &Action, key: &EffectKey) -> Result<Receipt, Fault> {
+    async fn act(
+        &self,
+        tenant: &str,
+        target: &Target,
+        action: &Action,
+        key: &EffectKey,
+    ) -> Result<Receipt, Fault> {
         self.plane(tenant, target.plane())?.apply(target, action, key).await
     }
 

@@ -88,10 +88,20 @@ pub(crate) fn onward(span: &Span, leased: &Leased) -> TraceParent {
 pub(crate) fn record_beginning(leased: &Leased, now: Time) {
     let Job::Emit(emit) = leased.job.as_ref() else { return };
     let root = root(&emit.run);
-    let attributes =
-        [("run", emit.run.to_string()), ("intent", emit.intent.to_string()), ("condition", emit.condition.as_str().to_owned())];
+    let attributes = [
+        ("run", emit.run.to_string()),
+        ("intent", emit.intent.to_string()),
+        ("condition", emit.condition.as_str().to_owned()),
+    ];
     for (step, passed) in [StepName::Sweep, StepName::Query, StepName::Compare].iter().zip(&emit.passed) {
-        telemetry::record_past(root.as_str(), step.as_str(), passed.from, passed.to, passed.link.as_deref(), &attributes);
+        telemetry::record_past(
+            root.as_str(),
+            step.as_str(),
+            passed.from,
+            passed.to,
+            passed.link.as_deref(),
+            &attributes,
+        );
     }
     telemetry::record_root(root.as_str(), "reconcile", emit.passed[0].from, now, &attributes);
 }

@@ -46,7 +46,8 @@ impl Progress {
     pub(crate) async fn look(&mut self, dev: &Dev) -> Result<(), Failure> {
         let failed = |e: trueup_engine::EngineError| Failure::new(Exit::Failed, e.to_string());
         loop {
-            let events = dev.store.events(&EventFilter::default(), &self.after, 1_000).await.map_err(failed)?;
+            let events =
+                dev.store.events(&EventFilter::default(), &self.after, 1_000).await.map_err(failed)?;
             if events.is_empty() {
                 break;
             }
@@ -60,7 +61,11 @@ impl Progress {
             let mut cursor = None;
             loop {
                 let page = dev.store.list_intents(cursor.as_deref(), 500).await.map_err(failed)?;
-                self.fine += page.items.iter().filter(|r| r.state.condition == Condition::InSync && r.state.drifts.is_empty()).count();
+                self.fine += page
+                    .items
+                    .iter()
+                    .filter(|r| r.state.condition == Condition::InSync && r.state.drifts.is_empty())
+                    .count();
                 cursor = page.next;
                 if cursor.is_none() {
                     break;
@@ -100,7 +105,11 @@ impl Progress {
 
     /// Intents to which this has happened.
     pub(crate) fn with(&self, kind: EventKind) -> BTreeSet<&IntentKey> {
-        self.by_intent.iter().filter(|(_, all)| all.iter().any(|(k, _)| *k == kind)).map(|(key, _)| key).collect()
+        self.by_intent
+            .iter()
+            .filter(|(_, all)| all.iter().any(|(k, _)| *k == kind))
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// A line when something changed.
@@ -108,14 +117,16 @@ impl Progress {
         let text = match self.broken {
             None => format!("first look: {} intents are as they were meant", self.fine),
             Some(_) => {
-                let drift: Vec<String> = self.drift.iter().map(|(kind, n)| format!("{n} {}", kind.replace('_', " "))).collect();
+                let drift: Vec<String> =
+                    self.drift.iter().map(|(kind, n)| format!("{n} {}", kind.replace('_', " "))).collect();
                 format!(
                     "drift: {}; attempts {}, verified {}, failed {}; waiting for people {}; escalated {}",
                     if drift.is_empty() { "none yet".to_owned() } else { drift.join(", ") },
                     self.count(EventKind::RemediationStarted),
                     self.count(EventKind::RemediationVerified),
                     self.count(EventKind::RemediationFailed),
-                    self.count(EventKind::ApprovalOpened).saturating_sub(self.count(EventKind::ApprovalWithdrawn)),
+                    self.count(EventKind::ApprovalOpened)
+                        .saturating_sub(self.count(EventKind::ApprovalWithdrawn)),
                     self.count(EventKind::Escalated),
                 )
             }

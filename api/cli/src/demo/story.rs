@@ -64,11 +64,21 @@ impl Story {
 
     /// Mended by Trueup alone.
     pub(crate) fn mended(&self) -> Vec<IntentKey> {
-        self.missing.iter().chain(&self.version).map(|(t, n)| fleet::key(t, *n)).chain([fleet::host()]).collect()
+        self.missing
+            .iter()
+            .chain(&self.version)
+            .map(|(t, n)| fleet::key(t, *n))
+            .chain([fleet::host()])
+            .collect()
     }
     /// Wait for people.
     pub(crate) fn waiting(&self) -> Vec<IntentKey> {
-        self.scope.iter().chain(&self.compliance).chain(&self.production).map(|(t, n)| fleet::key(t, *n)).collect()
+        self.scope
+            .iter()
+            .chain(&self.compliance)
+            .chain(&self.production)
+            .map(|(t, n)| fleet::key(t, *n))
+            .collect()
     }
     pub(crate) fn escalated(&self) -> Vec<IntentKey> {
         self.stubborn.iter().map(|(t, n)| fleet::key(t, *n)).collect()
@@ -77,10 +87,9 @@ impl Story {
     /// Breaks it all, behind Trueup's back.
     pub(crate) fn happen(&self, dev: &Dev, dir: &Path) -> Result<(), Failure> {
         let act = |tenant: &str, what: Mischief| {
-            dev.simulator
-                .tenant(tenant)
-                .mischief(&what)
-                .map_err(|e| Failure::new(Exit::Failed, format!("the simulator refused to break something: {e}")))
+            dev.simulator.tenant(tenant).mischief(&what).map_err(|e| {
+                Failure::new(Exit::Failed, format!("the simulator refused to break something: {e}"))
+            })
         };
         for (tenant, n) in self.missing.iter().chain(&self.production) {
             act(tenant, Mischief::RemoveAssignments { app: app_id(tenant, *n) })?;
@@ -114,8 +123,15 @@ mod tests {
     #[test]
     fn every_kind_of_trouble_finds_its_intents() {
         let story = Story::new();
-        let sizes = [&story.missing, &story.version, &story.scope, &story.compliance, &story.production, &story.stubborn]
-            .map(Vec::len);
+        let sizes = [
+            &story.missing,
+            &story.version,
+            &story.scope,
+            &story.compliance,
+            &story.production,
+            &story.stubborn,
+        ]
+        .map(Vec::len);
         assert_eq!(sizes, [20, 12, 10, 10, 10, 3]);
     }
 }

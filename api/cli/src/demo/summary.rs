@@ -93,10 +93,16 @@ fn climbed(intent: &IntentKey, progress: &Progress) -> Climbed {
 }
 
 impl Summary {
-    pub(crate) async fn of(progress: &Progress, story: &Story, dir: &Path, dev: &Dev) -> Result<Self, Failure> {
+    pub(crate) async fn of(
+        progress: &Progress,
+        story: &Story,
+        dir: &Path,
+        dev: &Dev,
+    ) -> Result<Self, Failure> {
         let failed = |e: trueup_engine::EngineError| Failure::new(Exit::Failed, e.to_string());
         let approvals = dev.store.list_approvals(None, 1_000).await.map_err(failed)?.items;
-        let open = |kind| approvals.iter().filter(|a| a.state == ApprovalState::Open && a.kind == kind).count();
+        let open =
+            |kind| approvals.iter().filter(|a| a.state == ApprovalState::Open && a.kind == kind).count();
         let dead_letters = dev.store.depths().await.map_err(failed)?.iter().map(|q| q.dead).sum();
         let escalated: Vec<Climbed> =
             progress.with(EventKind::Escalated).into_iter().map(|intent| climbed(intent, progress)).collect();
@@ -109,14 +115,19 @@ impl Summary {
             }
         }
         let verified = progress.with(EventKind::RemediationVerified);
-        let left = |wanted: Vec<IntentKey>, done: &dyn Fn(&IntentKey) -> bool| wanted.iter().filter(|i| !done(i)).count();
+        let left = |wanted: Vec<IntentKey>, done: &dyn Fn(&IntentKey) -> bool| {
+            wanted.iter().filter(|i| !done(i)).count()
+        };
         let mut require = |n: usize, what: &str| {
             if n > 0 {
                 missing.push(format!("{n} {what}"));
             }
         };
         require(left(story.mended(), &|i| verified.contains(i)), "not mended and verified");
-        require(left(story.waiting(), &|i| approvals.iter().any(|a| a.intent == *i)), "without a question to people");
+        require(
+            left(story.waiting(), &|i| approvals.iter().any(|a| a.intent == *i)),
+            "without a question to people",
+        );
         require(
             left(story.escalated(), &|i| escalated.iter().any(|c| c.intent == *i && c.as_expected)),
             "not escalated after attempts at 0, 1 and 3 hours and a last look at 7",

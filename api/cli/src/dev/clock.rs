@@ -17,7 +17,9 @@ impl std::str::FromStr for Speed {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_suffix('x').unwrap_or(text).parse::<f64>() {
             Ok(n) if (0.01..=100_000.0).contains(&n) => Ok(Self(n)),
-            _ => Err(format!("'{text}' is not a speed: write 1x for real time, 720x for an hour in five seconds (at most 100000x)")),
+            _ => Err(format!(
+                "'{text}' is not a speed: write 1x for real time, 720x for an hour in five seconds (at most 100000x)"
+            )),
         }
     }
 }

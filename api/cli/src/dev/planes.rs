@@ -23,7 +23,9 @@ pub(super) async fn simulate(
     clock: &SharedClock,
     speed: Speed,
 ) -> Result<(Simulator, TcpListener, WorkConfig, FixedSecrets), Failure> {
-    let failed = |e: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("cannot start the simulated Graph: {e}"));
+    let failed = |e: &dyn std::fmt::Display| {
+        Failure::new(Exit::Failed, format!("cannot start the simulated Graph: {e}"))
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| failed(&e))?;
     let address = listener.local_addr().map_err(|e| failed(&e))?;
     let simulator = Simulator::with(Options { throttle_clock: clock.clone(), ..Options::new(clock.clone()) });
@@ -34,7 +36,11 @@ pub(super) async fn simulate(
     config.settings.run_deadline_s = config.settings.run_deadline_s.max(patience);
     let mut secrets = BTreeMap::new();
     for tenant in TENANTS {
-        if config.connections.iter().any(|c| c.tenant() == tenant && c.plane() == trueup_model::PlaneKind::Intune) {
+        if config
+            .connections
+            .iter()
+            .any(|c| c.tenant() == tenant && c.plane() == trueup_model::PlaneKind::Intune)
+        {
             continue;
         }
         let seed = Seed { apps: options.apps, devices: options.apps * 5, older: true, ..Seed::default() };

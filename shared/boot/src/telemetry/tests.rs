@@ -18,7 +18,12 @@ const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00
 use tracing::Level;
 
 fn config() -> TelemetryConfig {
-    TelemetryConfig { format: Format::Human, service_name: "test".into(), instance: "i-1".into(), level: Level::INFO }
+    TelemetryConfig {
+        format: Format::Human,
+        service_name: "test".into(),
+        instance: "i-1".into(),
+        level: Level::INFO,
+    }
 }
 
 fn at(second: i64) -> DateTime<Utc> {

@@ -40,7 +40,10 @@ impl Part {
                 let record = IntentRecord {
                     intent: intent.clone(),
                     generation: 1,
-                    state: IntentState { born: by.now.timestamp_millis().unsigned_abs(), ..IntentState::default() },
+                    state: IntentState {
+                        born: by.now.timestamp_millis().unsigned_abs(),
+                        ..IntentState::default()
+                    },
                     rev: 0,
                 };
                 let (findings, approvals) = Default::default();

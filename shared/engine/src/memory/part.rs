@@ -129,7 +129,8 @@ impl Part {
         // Who was silent itself cannot tell who else is dead, and waits for its next beat.
         if before.is_none_or(|last| at.lease - last <= dead_after()) {
             let silent = |last: &Time| at.lease - *last > dead_after();
-            let gone: Vec<_> = self.workers.iter().filter(|(_, last)| silent(last)).map(|(w, _)| w.clone()).collect();
+            let gone: Vec<_> =
+                self.workers.iter().filter(|(_, last)| silent(last)).map(|(w, _)| w.clone()).collect();
             let mut left = MAX_JOBS;
             for dead in gone.into_iter().take(16) {
                 self.rescue(dead, &mut left, &mut beat, at);

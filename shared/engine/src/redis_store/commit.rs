@@ -7,7 +7,8 @@ use trueup_model::commit::{Committed, MAX_PARTS};
 use trueup_model::event::LOOP;
 use trueup_model::job::tick_id;
 use trueup_model::{
-    ApprovalState, Commit, CorrelationId, Event, EventId, EventKind, IntentKey, JobId, Outcome, Partition, Queue, Time, Write,
+    ApprovalState, Commit, CorrelationId, Event, EventId, EventKind, IntentKey, JobId, Outcome, Partition,
+    Queue, Time, Write,
 };
 
 use super::jobs::{plain_trace, position};
@@ -90,7 +91,8 @@ impl Encoder {
                 Write::Approval(a) => {
                     call.num(self.doc(self.keys.approval(&a.id))).num(self.intent(&a.intent)).arg(json(a)?);
                     call.num(4).num(a.opened_at.timestamp_millis()).arg(a.id.as_str());
-                    call.num(self.doc(self.keys.approvals_of(&a.intent))).num(u8::from(a.state == ApprovalState::Open));
+                    call.num(self.doc(self.keys.approvals_of(&a.intent)))
+                        .num(u8::from(a.state == ApprovalState::Open));
                 }
                 Write::State { .. } | Write::Dirty { .. } => {}
             }
@@ -119,7 +121,12 @@ fn within_bounds(outcome: &Outcome) -> bool {
 }
 
 impl RedisStore {
-    pub(super) async fn do_commit(&self, p: Partition, who: &Incarnation, ended: &[Ended]) -> Result<Vec<Committed>> {
+    pub(super) async fn do_commit(
+        &self,
+        p: Partition,
+        who: &Incarnation,
+        ended: &[Ended],
+    ) -> Result<Vec<Committed>> {
         limit("executions", ended.len(), 64)?;
         let keys = Keys(p);
         let mut encoder = Encoder { keys, queues: Vec::new(), docs: Vec::new(), known: HashMap::new() };
@@ -133,7 +140,9 @@ impl RedisStore {
             let queue = position(&mut encoder.queues, end.queue);
             body.arg(end.job.as_str());
             match &end.outcome {
-                Outcome::Done(commit) => encoder.done(&mut body, queue, commit, plain_trace(end.traceparent.as_deref()))?,
+                Outcome::Done(commit) => {
+                    encoder.done(&mut body, queue, commit, plain_trace(end.traceparent.as_deref()))?
+                }
                 other => self.other(&mut body, queue, end, other)?,
             }
         }
@@ -142,7 +151,8 @@ impl RedisStore {
             return Ok(results);
         }
         let mut call = Call::new(&COMMIT);
-        for key in [keys.events(), keys.due(), keys.findings(), keys.approvals(), keys.ticks(), keys.nudge()] {
+        for key in [keys.events(), keys.due(), keys.findings(), keys.approvals(), keys.ticks(), keys.nudge()]
+        {
             call.key(key);
         }
         for q in &encoder.queues {
@@ -154,8 +164,7 @@ impl RedisStore {
                 keys.dead(*q),
                 keys.inflight_of(*q, who),
                 keys.troubled(*q),
-            ]
-            {
+            ] {
                 call.key(key);
             }
         }
@@ -194,7 +203,9 @@ impl RedisStore {
                 head("X");
                 let because = cut(because);
                 let now = self.clock.now();
-                call.arg(because).num(now.timestamp_millis()).arg(json(&job_dead(&end.job, end.queue, because, now))?);
+                call.arg(because)
+                    .num(now.timestamp_millis())
+                    .arg(json(&job_dead(&end.job, end.queue, because, now))?);
             }
         }
         Ok(())

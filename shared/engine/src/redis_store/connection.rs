@@ -42,7 +42,8 @@ pub(super) async fn open(url: &str) -> Result<(Client, ConnectionManager), Engin
         .set_response_timeout(Some(ANSWER_WITHIN))
         .set_number_of_retries(2)
         .set_max_delay(Duration::from_millis(500));
-    let manager = ConnectionManager::new_with_config(client.clone(), config).await.map_err(|e| at(url, meaning(e)))?;
+    let manager =
+        ConnectionManager::new_with_config(client.clone(), config).await.map_err(|e| at(url, meaning(e)))?;
     Ok((client, manager))
 }
 
@@ -58,15 +59,20 @@ pub(super) fn at(url: &str, e: EngineError) -> EngineError {
 pub(super) fn meaning(e: RedisError) -> EngineError {
     let what = e.to_string();
     if what.contains("NOAUTH") {
-        return EngineError::Refused(format!("Redis asks for a password; add user and password to the URL ({what})"));
+        return EngineError::Refused(format!(
+            "Redis asks for a password; add user and password to the URL ({what})"
+        ));
     }
     match e.kind() {
-        ErrorKind::AuthenticationFailed => {
-            EngineError::Refused(format!("Redis refused the credentials; check the user and password in the URL ({what})"))
+        ErrorKind::AuthenticationFailed => EngineError::Refused(format!(
+            "Redis refused the credentials; check the user and password in the URL ({what})"
+        )),
+        ErrorKind::InvalidClientConfig | ErrorKind::UnexpectedReturnType | ErrorKind::Parse => {
+            EngineError::Refused(what)
         }
-        ErrorKind::InvalidClientConfig | ErrorKind::UnexpectedReturnType | ErrorKind::Parse => EngineError::Refused(what),
         // A key of another type, a command Redis does not know: somebody else's database, or a version too old.
-        ErrorKind::Extension | ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::NoPerm)
+        ErrorKind::Extension
+        | ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::NoPerm)
             if !may_pass(&what) =>
         {
             EngineError::Refused(what)
@@ -76,7 +82,9 @@ pub(super) fn meaning(e: RedisError) -> EngineError {
 }
 
 fn may_pass(what: &str) -> bool {
-    ["OOM", "LOADING", "READONLY", "MASTERDOWN", "BUSY", "MISCONF", "CLUSTERDOWN", "NOREPLICAS"].iter().any(|w| what.contains(w))
+    ["OOM", "LOADING", "READONLY", "MASTERDOWN", "BUSY", "MISCONF", "CLUSTERDOWN", "NOREPLICAS"]
+        .iter()
+        .any(|w| what.contains(w))
 }
 
 /// A script with its arguments. Loads itself where Redis has forgotten it.

@@ -1,7 +1,7 @@
 //! Queues and workers, for people; and what an operator may do to them.
 
 use serde_json::Value as Json;
-use trueup_model::{EventId, EventKind, Event, JobId, Partition, Queue};
+use trueup_model::{Event, EventId, EventKind, JobId, Partition, Queue};
 
 use super::jobs::split;
 use super::{Call, RedisStore, Result, limit, script};
@@ -81,19 +81,22 @@ impl RedisStore {
                 let mut pipe = redis::pipe();
                 pipe.llen(keys.active(q)).zcard(keys.scheduled(q)).zcard(keys.dead(q));
                 pipe.sismember(keys.paused(), q.to_string()).lindex(keys.active(q), 0);
-                let (ready, scheduled, dead, paused, head): (u64, u64, u64, bool, Option<String>) = self.pipe(&pipe).await?;
+                let (ready, scheduled, dead, paused, head): (u64, u64, u64, bool, Option<String>) =
+                    self.pipe(&pipe).await?;
                 let mut holders = redis::pipe();
                 workers.iter().for_each(|(w, _)| {
                     holders.scard(keys.inflight_of(q, w));
                 });
-                let held: Vec<u64> = if workers.is_empty() { Vec::new() } else { self.pipe(&holders).await? };
+                let held: Vec<u64> =
+                    if workers.is_empty() { Vec::new() } else { self.pipe(&holders).await? };
                 row.ready += ready;
                 row.scheduled += scheduled;
                 row.dead += dead;
                 row.paused |= paused;
                 row.in_flight += held.iter().sum::<u64>();
                 if let Some(head) = head {
-                    let stored: Option<Vec<u8>> = self.query(redis::cmd("HGET").arg(keys.data(q)).arg(head)).await?;
+                    let stored: Option<Vec<u8>> =
+                        self.query(redis::cmd("HGET").arg(keys.data(q)).arg(head)).await?;
                     let since = stored.and_then(|s| split(s).0.enqueued_ms);
                     row.oldest_ms = row.oldest_ms.max(since.map(|s| now.saturating_sub(s)));
                 }
@@ -117,12 +120,15 @@ impl RedisStore {
                 JobState::Scheduled => {
                     self.plain(redis::cmd("ZRANGE").arg(keys.scheduled(queue)).arg(0).arg(last)).await?
                 }
-                JobState::Dead => self.plain(redis::cmd("ZRANGE").arg(keys.dead(queue)).arg(0).arg(last)).await?,
+                JobState::Dead => {
+                    self.plain(redis::cmd("ZRANGE").arg(keys.dead(queue)).arg(0).arg(last)).await?
+                }
                 JobState::InFlight => {
                     let mut held = Vec::new();
                     for (who, _) in self.members(keys).await? {
-                        let ids: Vec<String> =
-                            self.query(redis::cmd("SRANDMEMBER").arg(keys.inflight_of(queue, &who)).arg(wanted)).await?;
+                        let ids: Vec<String> = self
+                            .query(redis::cmd("SRANDMEMBER").arg(keys.inflight_of(queue, &who)).arg(wanted))
+                            .await?;
                         held.extend(ids.into_iter().map(|id| (id, Some(who.clone()))));
                     }
                     held.sort();
@@ -172,7 +178,8 @@ impl RedisStore {
     pub(super) async fn do_job(&self, id: &JobId) -> Result<Option<JobView>> {
         for (p, keys) in self.every_partition() {
             for queue in Queue::all() {
-                let exists: bool = self.query(redis::cmd("HEXISTS").arg(keys.data(queue)).arg(id.as_str())).await?;
+                let exists: bool =
+                    self.query(redis::cmd("HEXISTS").arg(keys.data(queue)).arg(id.as_str())).await?;
                 if exists {
                     let (state, held_by) = self.whereabouts(keys, queue, id).await?;
                     return self.view(p, queue, state, id.to_string(), held_by).await;
@@ -182,10 +189,16 @@ impl RedisStore {
         Ok(None)
     }
 
-    async fn whereabouts(&self, keys: Keys, queue: Queue, id: &JobId) -> Result<(JobState, Option<Incarnation>)> {
+    async fn whereabouts(
+        &self,
+        keys: Keys,
+        queue: Queue,
+        id: &JobId,
+    ) -> Result<(JobState, Option<Incarnation>)> {
         for (who, _) in self.members(keys).await? {
-            let held: bool =
-                self.query(redis::cmd("SISMEMBER").arg(keys.inflight_of(queue, &who)).arg(id.as_str())).await?;
+            let held: bool = self
+                .query(redis::cmd("SISMEMBER").arg(keys.inflight_of(queue, &who)).arg(id.as_str()))
+                .await?;
             if held {
                 return Ok((JobState::InFlight, Some(who)));
             }
@@ -237,11 +250,11 @@ impl RedisStore {
                 keys.meta(queue),
                 keys.dead(queue),
                 keys.troubled(queue),
-            ]
-            {
+            ] {
                 call.key(key);
             }
-            let event = serde_json::to_vec(&admin_event(p, queue, what, by)).map_err(|e| EngineError::Refused(e.to_string()))?;
+            let event = serde_json::to_vec(&admin_event(p, queue, what, by))
+                .map_err(|e| EngineError::Refused(e.to_string()))?;
             call.arg(action).arg(queue.to_string()).arg(job.map_or("", JobId::as_str)).arg(event).num(p);
             changed += call.run::<u64>(&self.connection.0).await?;
         }

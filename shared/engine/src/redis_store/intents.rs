@@ -4,7 +4,8 @@ use trueup_model::event::LOOP;
 use trueup_model::intent::Manifest;
 use trueup_model::job::tick_id;
 use trueup_model::{
-    Digest, DriftKind, Event, EventId, EventKind, Finding, Intent, IntentKey, IntentRecord, IntentState, Partition, Time,
+    Digest, DriftKind, Event, EventId, EventKind, Finding, Intent, IntentKey, IntentRecord, IntentState,
+    Partition, Time,
 };
 
 use super::{Call, RedisStore, Result, limit, script};
@@ -136,24 +137,42 @@ impl RedisStore {
         Ok(names.iter().zip(rows).map(read).collect())
     }
 
-    pub(super) async fn do_due(&self, p: Partition, now: Time, limit: usize) -> Result<(Vec<IntentKey>, Option<Time>)> {
+    pub(super) async fn do_due(
+        &self,
+        p: Partition,
+        now: Time,
+        limit: usize,
+    ) -> Result<(Vec<IntentKey>, Option<Time>)> {
         let (key, now) = (Keys(p).due(), now.timestamp_millis());
         let mut pipe = redis::pipe();
         pipe.cmd("ZRANGEBYSCORE").arg(&key).arg("-inf").arg(now).arg("LIMIT").arg(0).arg(limit);
-        pipe.cmd("ZRANGEBYSCORE").arg(&key).arg(format!("({now}")).arg("(+inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(1);
+        pipe.cmd("ZRANGEBYSCORE")
+            .arg(&key)
+            .arg(format!("({now}"))
+            .arg("(+inf")
+            .arg("WITHSCORES")
+            .arg("LIMIT")
+            .arg(0)
+            .arg(1);
         let (names, next): (Vec<String>, Vec<(String, f64)>) = self.pipe(&pipe).await?;
         let next = next.first().and_then(|(_, ms)| Time::from_timestamp_millis(*ms as i64));
         Ok((names.into_iter().filter_map(|n| n.try_into().ok()).collect(), next))
     }
 
     /// In lexical order within each partition; the cursor is the partition and the last name.
-    pub(super) async fn do_list_intents(&self, cursor: Option<&str>, limit: usize) -> Result<Page<IntentRecord>> {
+    pub(super) async fn do_list_intents(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<IntentRecord>> {
         let (mut p, mut last) = match cursor {
             None => (0, String::new()),
             Some(c) => c
                 .split_once(':')
                 .and_then(|(p, last)| Some((p.parse::<u16>().ok()?, last.to_owned())))
-                .ok_or_else(|| EngineError::Refused(format!("'{c}' is not a cursor from a page of intents")))?,
+                .ok_or_else(|| {
+                    EngineError::Refused(format!("'{c}' is not a cursor from a page of intents"))
+                })?,
         };
         let (limit, mut items) = (limit.max(1), Vec::new());
         while p < self.partitions && items.len() < limit {
@@ -175,11 +194,14 @@ impl RedisStore {
 }
 
 fn record(name: &IntentKey, (manifest, generation, state, rev): Fields) -> Result<Option<IntentRecord>> {
-    let (Some(manifest), Some(generation), Some(state), Some(rev)) = (manifest, generation, state, rev) else {
+    let (Some(manifest), Some(generation), Some(state), Some(rev)) = (manifest, generation, state, rev)
+    else {
         return Ok(None);
     };
     let broken = |what: &str, e: serde_json::Error| {
-        EngineError::Refused(format!("the stored {what} of intent {name} cannot be read ({e}); apply its manifest again"))
+        EngineError::Refused(format!(
+            "the stored {what} of intent {name} cannot be read ({e}); apply its manifest again"
+        ))
     };
     let intent: Intent = serde_json::from_slice(&manifest).map_err(|e| broken("manifest", e))?;
     let state: IntentState = serde_json::from_slice(&state).map_err(|e| broken("state", e))?;

@@ -90,7 +90,12 @@ impl RedisStore {
         }
     }
 
-    pub(super) async fn do_give_back(&self, p: Partition, who: &Incarnation, jobs: &[(JobId, Queue)]) -> Result<()> {
+    pub(super) async fn do_give_back(
+        &self,
+        p: Partition,
+        who: &Incarnation,
+        jobs: &[(JobId, Queue)],
+    ) -> Result<()> {
         limit("jobs", jobs.len(), 256)?;
         if jobs.is_empty() {
             return Ok(());
@@ -146,7 +151,9 @@ pub(super) fn split(stored: Vec<u8>) -> (Header, Vec<u8>) {
 }
 
 fn unexpected(v: &Value) -> EngineError {
-    EngineError::Refused(format!("a script answered {v:?}; is another version of Trueup's scripts in this Redis?"))
+    EngineError::Refused(format!(
+        "a script answered {v:?}; is another version of Trueup's scripts in this Redis?"
+    ))
 }
 
 fn bytes(v: Option<Value>) -> Result<Vec<u8>> {
@@ -174,7 +181,14 @@ fn parse(parts: Vec<Value>, wanted: &[(Queue, usize)]) -> Result<Leases> {
         let (header, payload) = split(bytes(parts.next())?);
         let attempts = text(parts.next())?.parse().unwrap_or(0);
         let rescued = text(parts.next())?.parse().unwrap_or(0);
-        jobs.push(LeasedJob { id, queue: *queue, payload, attempts, rescued, traceparent: header.traceparent });
+        jobs.push(LeasedJob {
+            id,
+            queue: *queue,
+            payload,
+            attempts,
+            rescued,
+            traceparent: header.traceparent,
+        });
     }
     Ok(Leases { jobs, next_due, more })
 }

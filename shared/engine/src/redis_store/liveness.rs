@@ -76,7 +76,10 @@ impl RedisStore {
 
 /// Listens for wake-ups for as long as the store lives; a lost subscription is made again. Wake-ups only make things
 /// sooner: whoever waits also has a time limit.
-#[expect(clippy::disallowed_methods, reason = "waits between attempts to reach Redis again; no decision depends on it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waits between attempts to reach Redis again; no decision depends on it"
+)]
 pub(super) async fn listen(client: redis::Client, wake: Arc<Notify>) {
     loop {
         if let Ok(mut pubsub) = client.get_async_pubsub().await

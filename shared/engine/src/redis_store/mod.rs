@@ -15,13 +15,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::aio::ConnectionManager;
 use redis::FromRedisValue;
+use redis::aio::ConnectionManager;
 use tokio::sync::Notify;
 use trueup_model::commit::Committed;
 use trueup_model::{
-    Approval, ApprovalId, Event, Finding, FindingId, Intent, IntentKey, IntentRecord, JobId, Partition, Queue, ScaledClock,
-    SharedClock, Time,
+    Approval, ApprovalId, Event, Finding, FindingId, Intent, IntentKey, IntentRecord, JobId, Partition,
+    Queue, ScaledClock, SharedClock, Time,
 };
 
 use crate::EngineError;
@@ -58,7 +58,13 @@ pub struct RedisOptions {
 
 impl RedisOptions {
     pub fn new(url: impl Into<String>, clock: SharedClock) -> Self {
-        Self { url: url.into(), partitions: None, or_create: Some(1), clock, dead_after: Duration::from_secs(3) }
+        Self {
+            url: url.into(),
+            partitions: None,
+            or_create: Some(1),
+            clock,
+            dead_after: Duration::from_secs(3),
+        }
     }
 }
 
@@ -95,7 +101,9 @@ impl Drop for RedisStore {
 impl RedisStore {
     pub async fn connect(options: RedisOptions) -> Result<Self> {
         let (client, manager) = connection::open(&options.url).await?;
-        let partitions = fix_partitions(&manager, options.partitions, options.or_create).await.map_err(|e| connection::at(&options.url, e))?;
+        let partitions = fix_partitions(&manager, options.partitions, options.or_create)
+            .await
+            .map_err(|e| connection::at(&options.url, e))?;
         let wake = Arc::new(Notify::new());
         let listener = tokio::spawn(liveness::listen(client, wake.clone()));
         Ok(Self {
@@ -112,15 +120,30 @@ impl RedisStore {
     /// The clock this fleet shares, if one was set.
     pub async fn load_clock(url: &str) -> Result<Option<ScaledClock>> {
         let (_, manager) = connection::open(url).await?;
-        let text: Option<String> = redis::cmd("HGET").arg(FLEET).arg("clock").query_async(&mut manager.clone()).await.map_err(meaning)?;
-        text.map(|t| serde_json::from_str(&t).map_err(|e| EngineError::Refused(format!("the fleet's stored clock: {e}")))).transpose()
+        let text: Option<String> = redis::cmd("HGET")
+            .arg(FLEET)
+            .arg("clock")
+            .query_async(&mut manager.clone())
+            .await
+            .map_err(meaning)?;
+        text.map(|t| {
+            serde_json::from_str(&t)
+                .map_err(|e| EngineError::Refused(format!("the fleet's stored clock: {e}")))
+        })
+        .transpose()
     }
 
     /// Sets the clock that every process of this fleet uses from its next start on.
     pub async fn save_clock(url: &str, clock: &ScaledClock) -> Result<()> {
         let (_, manager) = connection::open(url).await?;
         let text = serde_json::to_string(clock).map_err(|e| EngineError::Refused(e.to_string()))?;
-        redis::cmd("HSET").arg(FLEET).arg("clock").arg(text).query_async::<()>(&mut manager.clone()).await.map_err(meaning)
+        redis::cmd("HSET")
+            .arg(FLEET)
+            .arg("clock")
+            .arg(text)
+            .query_async::<()>(&mut manager.clone())
+            .await
+            .map_err(meaning)
     }
 
     async fn query<T: FromRedisValue>(&self, cmd: &redis::Cmd) -> Result<T> {
@@ -143,12 +166,20 @@ async fn fix_partitions(c: &ConnectionManager, wanted: Option<u16>, or_create: O
     }
     let mut c = c.clone();
     if let Some(n) = wanted.or(or_create) {
-        redis::cmd("HSETNX").arg(FLEET).arg("partitions").arg(n).query_async::<()>(&mut c).await.map_err(meaning)?;
+        redis::cmd("HSETNX")
+            .arg(FLEET)
+            .arg("partitions")
+            .arg(n)
+            .query_async::<()>(&mut c)
+            .await
+            .map_err(meaning)?;
     }
     let there: Option<u16> =
         redis::cmd("HGET").arg(FLEET).arg("partitions").query_async(&mut c).await.map_err(meaning)?;
     let Some(there) = there else {
-        return Err(EngineError::Refused("this Redis holds no fleet yet: start `trueup work` (or `trueup dev`) first".into()));
+        return Err(EngineError::Refused(
+            "this Redis holds no fleet yet: start `trueup work` (or `trueup dev`) first".into(),
+        ));
     };
     match wanted {
         Some(n) if n != there => Err(EngineError::Refused(format!(
@@ -184,7 +215,13 @@ impl Store for RedisStore {
     async fn enqueue(&self, p: Partition, jobs: &[NewJob]) -> Result<u64> {
         self.do_enqueue(p, jobs).await
     }
-    async fn lease(&self, p: Partition, who: &Incarnation, wanted: &[(Queue, usize)], now: Time) -> Result<Leases> {
+    async fn lease(
+        &self,
+        p: Partition,
+        who: &Incarnation,
+        wanted: &[(Queue, usize)],
+        now: Time,
+    ) -> Result<Leases> {
         self.do_lease(p, who, wanted, now).await
     }
     async fn commit(&self, p: Partition, who: &Incarnation, ended: &[Ended]) -> Result<Vec<Committed>> {
@@ -251,7 +288,12 @@ impl Store for RedisStore {
     async fn list_approvals(&self, cursor: Option<&str>, limit: usize) -> Result<Page<Approval>> {
         self.newest(cursor, limit, |k| k.approvals(), |k, id| k.approval(&ApprovalId::from_wire(id))).await
     }
-    async fn events(&self, filter: &EventFilter, after: &BTreeMap<u16, u64>, limit: usize) -> Result<Vec<(Partition, Event)>> {
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: &BTreeMap<u16, u64>,
+        limit: usize,
+    ) -> Result<Vec<(Partition, Event)>> {
         self.do_events(filter, after, limit).await
     }
     async fn last_events(&self, filter: &EventFilter, limit: usize) -> Result<Vec<(Partition, Event)>> {

@@ -45,7 +45,10 @@ pub(crate) fn judge(info: &HashMap<&str, &str>) -> Preflight {
     }
     let (used, max) = (number("used_memory"), number("maxmemory"));
     if max > 0 && used * 10 > max * 8 {
-        report.warnings.push(format!("{} % of maxmemory is used: raise maxmemory before writes are refused", used * 100 / max));
+        report.warnings.push(format!(
+            "{} % of maxmemory is used: raise maxmemory before writes are refused",
+            used * 100 / max
+        ));
     }
     report
 }
@@ -75,7 +78,11 @@ mod tests {
         ];
         for (text, refused, warned) in table {
             let report = judge(&info(&text));
-            assert_eq!((report.refused.len(), report.warnings.len()), (refused, warned), "{text}: {report:?}");
+            assert_eq!(
+                (report.refused.len(), report.warnings.len()),
+                (refused, warned),
+                "{text}: {report:?}"
+            );
         }
     }
 }

@@ -17,7 +17,8 @@ const CHUNK: usize = 500;
 type Entry = (String, Vec<(String, Vec<u8>)>);
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| EngineError::Refused(format!("a stored document cannot be read: {e}")))
+    serde_json::from_slice(bytes)
+        .map_err(|e| EngineError::Refused(format!("a stored document cannot be read: {e}")))
 }
 
 impl RedisStore {
@@ -33,7 +34,10 @@ impl RedisStore {
         found.into_iter().flatten().map(|b| read(&b)).collect()
     }
 
-    pub(super) async fn document_anywhere<T: DeserializeOwned>(&self, key: impl Fn(Keys) -> String) -> Result<Option<T>> {
+    pub(super) async fn document_anywhere<T: DeserializeOwned>(
+        &self,
+        key: impl Fn(Keys) -> String,
+    ) -> Result<Option<T>> {
         let keys = self.every_partition().map(|(_, k)| key(k)).collect();
         Ok(self.documents(keys).await?.into_iter().next())
     }
@@ -57,7 +61,12 @@ impl RedisStore {
         let limit = limit.max(1);
         let mut rows: Vec<(i64, String, Keys)> = Vec::new();
         for (_, keys) in self.every_partition() {
-            rows.extend(self.newest_of(&index(keys), after.as_ref(), limit + 1).await?.into_iter().map(|(s, id)| (s, id, keys)));
+            rows.extend(
+                self.newest_of(&index(keys), after.as_ref(), limit + 1)
+                    .await?
+                    .into_iter()
+                    .map(|(s, id)| (s, id, keys)),
+            );
         }
         rows.sort_by(|a, b| (b.0, &b.1).cmp(&(a.0, &a.1)));
         let more = rows.len() > limit;
@@ -68,7 +77,12 @@ impl RedisStore {
     }
 
     /// Up to `n` members behind `after`, in descending order of (score, id).
-    async fn newest_of(&self, index: &str, after: Option<&(i64, String)>, n: usize) -> Result<Vec<(i64, String)>> {
+    async fn newest_of(
+        &self,
+        index: &str,
+        after: Option<&(i64, String)>,
+        n: usize,
+    ) -> Result<Vec<(i64, String)>> {
         let (mut rows, mut offset) = (Vec::new(), 0);
         while rows.len() < n {
             let mut cmd = redis::cmd("ZREVRANGEBYSCORE");
@@ -77,9 +91,12 @@ impl RedisStore {
             let chunk: Vec<(String, f64)> = self.query(&cmd).await?;
             let ended = chunk.len() < n;
             offset += chunk.len();
-            rows.extend(chunk.into_iter().map(|(id, s)| (s as i64, id)).filter(|(s, id)| {
-                after.is_none_or(|(last, last_id)| (s, id) < (last, last_id))
-            }));
+            rows.extend(
+                chunk
+                    .into_iter()
+                    .map(|(id, s)| (s as i64, id))
+                    .filter(|(s, id)| after.is_none_or(|(last, last_id)| (s, id) < (last, last_id))),
+            );
             if ended {
                 break;
             }
@@ -114,7 +131,11 @@ impl RedisStore {
         Ok(found)
     }
 
-    pub(super) async fn do_last_events(&self, filter: &EventFilter, limit: usize) -> Result<Vec<(Partition, Event)>> {
+    pub(super) async fn do_last_events(
+        &self,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<Vec<(Partition, Event)>> {
         let mut found: Vec<(Partition, Event)> = Vec::new();
         for (p, keys) in self.every_partition().filter(|(p, _)| filter.may_be_in(*p, self.partitions)) {
             let (mut to, mut here) = ("+".to_owned(), Vec::new());

@@ -14,8 +14,8 @@ use trueup_engine::{By, Ended, HubOptions, Leased, NewJob, RedisOptions, RedisSt
 use trueup_model::commit::Committed;
 use trueup_model::job::{Escalate, Sweep};
 use trueup_model::{
-    Commit, CorrelationId, Event, EventId, EventKind, Intent, IntentState, Job, JobId, Next, Outcome, Partition, Queue,
-    StepName, SystemClock, Write,
+    Commit, CorrelationId, Event, EventId, EventKind, Intent, IntentState, Job, JobId, Next, Outcome,
+    Partition, Queue, StepName, SystemClock, Write,
 };
 
 use crate::report::{Report, median};
@@ -31,7 +31,12 @@ pub(crate) async fn figures(report: &mut Report, steps: usize) -> anyhow::Result
         ours.push(engine(steps).await?);
         stocks.push(stock::chain(steps).await?);
         limits.push(limit::chain(steps).await?);
-        eprintln!("  {steps} steps: ours {:.0?}, stock {:.0?}, limit {:.0?}", ours.last(), stocks.last(), limits.last());
+        eprintln!(
+            "  {steps} steps: ours {:.0?}, stock {:.0?}, limit {:.0?}",
+            ours.last(),
+            stocks.last(),
+            limits.last()
+        );
     }
     let (ours, stocks, limits) = (median(ours), median(stocks), median(limits));
     report.faster(format!("chained steps, {steps}"), ours, "steps/s", "stock apalis-redis", stocks, SETTINGS);
@@ -103,7 +108,8 @@ fn id(chain: usize, step: usize) -> JobId {
 async fn engine(steps: usize) -> anyhow::Result<f64> {
     let server = redis().await?;
     let clock = Arc::new(SystemClock);
-    let store: Arc<dyn Store> = Arc::new(RedisStore::connect(RedisOptions::new(server.url(), clock.clone())).await?);
+    let store: Arc<dyn Store> =
+        Arc::new(RedisStore::connect(RedisOptions::new(server.url(), clock.clone())).await?);
     let chains = steps / STEPS.len();
     let intents: Vec<Intent> = (0..chains).map(|n| intent("bench", &format!("i{n:07}"))).collect();
     let by = By {
@@ -115,13 +121,15 @@ async fn engine(steps: usize) -> anyhow::Result<f64> {
         store.apply(chunk, &by).await?;
     }
     let Some(first) = Queue::new(STEPS[0], None) else { anyhow::bail!("no queue") };
-    let jobs: Vec<NewJob> = intents.iter().enumerate().map(|(n, i)| NewJob::of(id(n, 0), first, &job(0, i), None)).collect();
+    let jobs: Vec<NewJob> =
+        intents.iter().enumerate().map(|(n, i)| NewJob::of(id(n, 0), first, &job(0, i), None)).collect();
     for chunk in jobs.chunks(256) {
         store.enqueue(Partition(0), chunk).await?;
     }
 
     let watch = Stopwatch::start();
-    let slots: BTreeMap<Queue, usize> = STEPS.iter().filter_map(|s| Queue::new(*s, None)).map(|q| (q, 256)).collect();
+    let slots: BTreeMap<Queue, usize> =
+        STEPS.iter().filter_map(|s| Queue::new(*s, None)).map(|q| (q, 256)).collect();
     let started = trueup_engine::start(store, clock, HubOptions { slots, ticks: false });
     let mut started = started;
     let chain = Arc::new(Chain {
@@ -156,7 +164,11 @@ async fn engine(steps: usize) -> anyhow::Result<f64> {
     Ok(rate)
 }
 
-async fn step(leased: Leased, chain: Data<Arc<Chain>>, intents: Data<Arc<Vec<Intent>>>) -> Result<(), BoxDynError> {
+async fn step(
+    leased: Leased,
+    chain: Data<Arc<Chain>>,
+    intents: Data<Arc<Vec<Intent>>>,
+) -> Result<(), BoxDynError> {
     let (n, step) = leased
         .id
         .as_str()
@@ -193,8 +205,12 @@ async fn step(leased: Leased, chain: Data<Arc<Chain>>, intents: Data<Arc<Vec<Int
         }],
         next: next.into_iter().collect(),
     };
-    let ended =
-        Ended { job: leased.id.clone(), queue: leased.queue, outcome: Outcome::Done(commit), traceparent: None };
+    let ended = Ended {
+        job: leased.id.clone(),
+        queue: leased.queue,
+        outcome: Outcome::Done(commit),
+        traceparent: None,
+    };
     let answer = chain.committer.commit(leased.partition, &leased.who, ended).await;
     if answer != Committed::Yes {
         return Err(format!("{} was not committed: {answer:?}", leased.id).into());

@@ -27,7 +27,8 @@ pub(crate) async fn figures(report: &mut Report) -> anyhow::Result<()> {
         p50.push(times[times.len() / 2]);
         p99.push(times[times.len() * 99 / 100]);
     }
-    let settings = "1,000 jobs one at a time, 1 process, 1 partition, AOF everysec, committed = answered by the script";
+    let settings =
+        "1,000 jobs one at a time, 1 process, 1 partition, AOF everysec, committed = answered by the script";
     report.below("enqueue to commit, idle, p50".into(), median(p50), "ms", 5.0, settings);
     report.below("enqueue to commit, idle, p99".into(), median(p99), "ms", 50.0, settings);
     Ok(())
@@ -41,7 +42,8 @@ struct Shared {
 async fn run() -> anyhow::Result<Vec<f64>> {
     let server = redis().await?;
     let clock = Arc::new(SystemClock);
-    let store: Arc<dyn Store> = Arc::new(RedisStore::connect(RedisOptions::new(server.url(), clock.clone())).await?);
+    let store: Arc<dyn Store> =
+        Arc::new(RedisStore::connect(RedisOptions::new(server.url(), clock.clone())).await?);
     let Some(queue) = Queue::new(StepName::Sweep, None) else { anyhow::bail!("no queue") };
     let hub = HubOptions { slots: BTreeMap::from([(queue, 16)]), ticks: false };
     let mut started = trueup_engine::start(store.clone(), clock, hub);

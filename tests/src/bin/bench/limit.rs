@@ -38,7 +38,11 @@ fn key(queue: usize, what: &str) -> String {
     format!("{{limit}}:{queue}:{what}")
 }
 
-async fn claim(c: &mut MultiplexedConnection, script: &redis::Script, queue: usize) -> redis::RedisResult<Vec<String>> {
+async fn claim(
+    c: &mut MultiplexedConnection,
+    script: &redis::Script,
+    queue: usize,
+) -> redis::RedisResult<Vec<String>> {
     let mut call = script.prepare_invoke();
     for what in ["active", "inflight", "data", "meta"] {
         call.key(key(queue, what));

@@ -29,6 +29,7 @@ async fn main() -> anyhow::Result<()> {
     }
     if only.iter().any(|o| o == "engine") {
         // Ours alone, for a profiler.
+        chain::alone(8_000).await?;
         chain::alone(80_000).await?;
     }
     if wanted("latency") {

@@ -25,7 +25,15 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 }
 
 impl Report {
-    pub(crate) fn faster(&mut self, name: String, value: f64, unit: &'static str, peer: &str, peer_value: f64, settings: &str) {
+    pub(crate) fn faster(
+        &mut self,
+        name: String,
+        value: f64,
+        unit: &'static str,
+        peer: &str,
+        peer_value: f64,
+        settings: &str,
+    ) {
         self.add(name, value, unit, peer, peer_value, value / peer_value, settings);
     }
     pub(crate) fn below(&mut self, name: String, value: f64, unit: &'static str, bound: f64, settings: &str) {
@@ -43,14 +51,24 @@ impl Report {
         ratio: f64,
         settings: &str,
     ) {
-        let figure =
-            Figure { name, value, unit, peer: peer.to_owned(), peer_value, ratio, settings: settings.to_owned() };
+        let figure = Figure {
+            name,
+            value,
+            unit,
+            peer: peer.to_owned(),
+            peer_value,
+            ratio,
+            settings: settings.to_owned(),
+        };
         eprintln!("  {figure:?}");
         self.0.push(figure);
     }
 
     pub(crate) fn print(&self) {
-        println!("{:<34} {:>12} {:<12} {:>12}  {:<28} {:>6}  settings", "figure", "value", "unit", "peer", "peer is", "ratio");
+        println!(
+            "{:<34} {:>12} {:<12} {:>12}  {:<28} {:>6}  settings",
+            "figure", "value", "unit", "peer", "peer is", "ratio"
+        );
         for f in &self.0 {
             println!(
                 "{:<34} {:>12.1} {:<12} {:>12.1}  {:<28} {:>6.2}  {}",

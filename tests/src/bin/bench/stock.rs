@@ -37,7 +37,9 @@ pub(crate) async fn chain(steps: usize) -> anyhow::Result<f64> {
     let server = redis().await?;
     let conn = apalis_redis::connect(server.url()).await?;
     let queue = |n: usize| {
-        let config = Config::default().queue(format!("bench:{n}")).batch_size(100)
+        let config = Config::default()
+            .queue(format!("bench:{n}"))
+            .batch_size(100)
             .heartbeat_interval(Duration::from_millis(20))
             .missed_heartbeats(500);
         RedisStorage::<Payload>::new(conn.clone()).with_config(config)
@@ -61,7 +63,8 @@ pub(crate) async fn chain(steps: usize) -> anyhow::Result<f64> {
     let watch = Stopwatch::start();
     let mut workers = Vec::new();
     for n in 0..4 {
-        let worker = WorkerBuilder::new(format!("stock-{n}")).backend(queue(n)).data(chain.clone()).build(step);
+        let worker =
+            WorkerBuilder::new(format!("stock-{n}")).backend(queue(n)).data(chain.clone()).build(step);
         workers.push(tokio::spawn(async move {
             if let Err(e) = worker.run().await {
                 eprintln!("  a stock worker ended by itself: {e:?}");

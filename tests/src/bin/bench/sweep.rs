@@ -82,9 +82,11 @@ async fn run() -> anyhow::Result<(f64, f64)> {
     let simulator = simulator()?;
     let server = redis().await?;
     let clock = Arc::new(SystemClock);
-    let store: Arc<dyn Store> = Arc::new(RedisStore::connect(RedisOptions::new(server.url(), clock.clone())).await?);
+    let store: Arc<dyn Store> =
+        Arc::new(RedisStore::connect(RedisOptions::new(server.url(), clock.clone())).await?);
     let before = used_memory(&server).await?;
-    let by = By { actor: "bench".into(), correlation_id: CorrelationId::derive(&["bench"]), now: clock.now() };
+    let by =
+        By { actor: "bench".into(), correlation_id: CorrelationId::derive(&["bench"]), now: clock.now() };
     let intents: Vec<Intent> = (0..INTENTS).map(in_sync).collect();
     for chunk in intents.chunks(256) {
         store.apply(chunk, &by).await?;
