@@ -49,14 +49,14 @@ const RESERVED: [(&str, &[&str], bool, &str); 3] = [
 
 /// A line of a manifest: `from` depends on `to`.
 #[derive(Debug)]
-pub struct Dependency {
-    pub from: String,
-    pub to: String,
+pub(crate) struct Dependency {
+    pub(crate) from: String,
+    pub(crate) to: String,
     /// In `[dev-dependencies]`.
-    pub dev: bool,
+    pub(crate) dev: bool,
 }
 
-pub fn complaints(dependencies: &[Dependency]) -> Vec<String> {
+pub(crate) fn complaints(dependencies: &[Dependency]) -> Vec<String> {
     let complain = |d: &Dependency| -> Option<String> {
         let Dependency { from, to, dev } = d;
         if to == TESTS {
@@ -82,7 +82,7 @@ pub fn complaints(dependencies: &[Dependency]) -> Vec<String> {
 }
 
 /// All dependencies of the workspace's crates, as cargo reads them.
-pub fn of_workspace(root: &Path) -> Vec<Dependency> {
+pub(crate) fn of_workspace(root: &Path) -> Vec<Dependency> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let out = Command::new(cargo)
         .args(["metadata", "--no-deps", "--format-version", "1"])

@@ -11,7 +11,7 @@ const PLACES: [&str; 2] = ["shared/engine/", "tests/"];
 /// How a lifted ban is marked, with its reason, on the function.
 const MARK: &str = "clippy::disallowed_methods";
 
-pub fn complaints(file: &str, text: &str) -> Vec<String> {
+pub(crate) fn complaints(file: &str, text: &str) -> Vec<String> {
     if PLACES.iter().any(|p| file.starts_with(p)) {
         return Vec::new();
     }

@@ -45,19 +45,19 @@ const REGISTRY: [&str; 4] = [
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-pub fn too_long(file: &str, text: &str) -> Vec<String> {
+pub(crate) fn too_long(file: &str, text: &str) -> Vec<String> {
     let lines = text.lines().count();
     (lines > LINES).then(|| format!("{file}: {lines} lines, at most {LINES}; split it")).into_iter().collect()
 }
 
-pub fn strangers(files: &[String]) -> Vec<String> {
+pub(crate) fn strangers(files: &[String]) -> Vec<String> {
     let top: BTreeSet<&str> = files.iter().filter_map(|f| f.split('/').next()).collect();
     let stranger = |name: &&str| !name.starts_with('.') && !HOUSE.contains(name);
     top.into_iter().filter(stranger).map(|name| format!("{name} does not belong at the top level")).collect()
 }
 
 /// Recorded answers of real systems are left as they are.
-pub fn machine_traces(file: &str, text: &str) -> Vec<String> {
+pub(crate) fn machine_traces(file: &str, text: &str) -> Vec<String> {
     if file.contains("/fixtures/") {
         return Vec::new();
     }

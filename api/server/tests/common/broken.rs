@@ -53,6 +53,7 @@ all_fail! {
     fn give_back(p: Partition, who: &Incarnation, jobs: &[(JobId, Queue)]) -> ();
     fn beat(p: Partition, who: &Incarnation) -> Beat;
     fn leave(p: Partition, who: &Incarnation) -> ();
+    fn held(p: Partition, who: &Incarnation) -> Vec<(JobId, Queue)>;
     fn apply(intents: &[Intent], by: &By) -> Vec<Applied>;
     fn delete(keys: &[IntentKey], by: &By) -> Vec<Applied>;
     fn intents(keys: &[IntentKey]) -> Vec<Option<IntentRecord>>;

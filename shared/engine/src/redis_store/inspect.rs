@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use trueup_model::{Event, EventId, EventKind, JobId, Partition, Queue};
 
-use super::jobs::split;
+use super::jobs::off_header;
 use super::{Call, RedisStore, Result, limit, script};
 use crate::EngineError;
 use crate::keys::Keys;
@@ -97,7 +97,7 @@ impl RedisStore {
                 if let Some(head) = head {
                     let stored: Option<Vec<u8>> =
                         self.query(redis::cmd("HGET").arg(keys.data(q)).arg(head)).await?;
-                    let since = stored.and_then(|s| split(s).0.enqueued_ms);
+                    let since = stored.and_then(|s| off_header(s).0.enqueued_ms);
                     row.oldest_ms = row.oldest_ms.max(since.map(|s| now.saturating_sub(s)));
                 }
             }
@@ -160,7 +160,7 @@ impl RedisStore {
         pipe.hget(keys.data(queue), &id);
         pipe.cmd("HMGET").arg(format!("{}:{id}", keys.meta(queue))).arg(&["attempts", "rescued", "reason"]);
         let (stored, (attempts, rescued, reason)): (Option<Vec<u8>>, Meta) = self.pipe(&pipe).await?;
-        Ok(stored.map(split).map(|(header, payload)| JobView {
+        Ok(stored.map(off_header).map(|(header, payload)| JobView {
             id: JobId::from_wire(id),
             queue: queue.to_string(),
             partition: p,

@@ -127,7 +127,7 @@ pub(super) struct Header {
 }
 
 /// Takes the header off; a payload that has none (a stock producer's) is left as it is.
-pub(super) fn split(stored: Vec<u8>) -> (Header, Vec<u8>) {
+pub(super) fn off_header(stored: Vec<u8>) -> (Header, Vec<u8>) {
     fn header(stored: &[u8]) -> Option<(Header, usize)> {
         let rest = stored.strip_prefix(br#"{"at":"#)?;
         let comma = rest.iter().position(|b| *b == b',')?;
@@ -178,7 +178,7 @@ fn parse(parts: Vec<Value>, wanted: &[(Queue, usize)]) -> Result<Leases> {
         let n: usize = text(Some(first))?.parse().unwrap_or(usize::MAX);
         let Some((queue, _)) = wanted.get(n) else { return Err(unexpected(&Value::Nil)) };
         let id = JobId::from_wire(text(parts.next())?);
-        let (header, payload) = split(bytes(parts.next())?);
+        let (header, payload) = off_header(bytes(parts.next())?);
         let attempts = text(parts.next())?.parse().unwrap_or(0);
         let rescued = text(parts.next())?.parse().unwrap_or(0);
         jobs.push(LeasedJob {
@@ -199,13 +199,13 @@ mod tests {
 
     #[test]
     fn a_header_is_taken_off_and_anything_else_is_left_alone() {
-        let (header, payload) = split(br#"{"at":17,"tp":"00-ab-cd-01","v":1,"step":"sweep"}"#.to_vec());
+        let (header, payload) = off_header(br#"{"at":17,"tp":"00-ab-cd-01","v":1,"step":"sweep"}"#.to_vec());
         assert_eq!(header, Header { enqueued_ms: Some(17), traceparent: Some("00-ab-cd-01".into()) });
         assert_eq!(payload, br#"{"v":1,"step":"sweep"}"#);
         let table: [&[u8]; 6] =
             [b"", b"{", br#"{"v":1}"#, br#"{"at":x,"tp":"","v":1}"#, br#"{"at":1,"tp":"#, b"\xff\xfe"];
         for raw in table {
-            assert_eq!(split(raw.to_vec()), (Header::default(), raw.to_vec()));
+            assert_eq!(off_header(raw.to_vec()), (Header::default(), raw.to_vec()));
         }
     }
 }
