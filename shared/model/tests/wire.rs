@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use chrono::DateTime;
 use trueup_model::intent::{Assignment, Desired, Install, Scope};
-use trueup_model::job::{self, Check, Compare, Cx, Emit, Escalate, Query, Remediate, Seen, Span, Sweep, Undecodable};
+use trueup_model::job::{
+    self, Check, Compare, Cx, Emit, Escalate, Query, Remediate, Seen, Span, Sweep, Undecodable,
+};
 use trueup_model::observed::{AssignmentSeen, Assignments, ComplianceSeen, Observed, VersionSeen};
 use trueup_model::plan::Planned;
 use trueup_model::target::IntuneTarget;
@@ -40,7 +42,8 @@ fn group() -> Scope {
 }
 
 fn drift() -> Drift {
-    let delta = Delta { path: "version".into(), desired: "4.2.1".into(), observed: "4.1.0 on 3 devices".into() };
+    let delta =
+        Delta { path: "version".into(), desired: "4.2.1".into(), observed: "4.1.0 on 3 devices".into() };
     Drift { affected_devices: 3, ..Drift::new(DriftKind::VersionMismatch, vec![delta], at(2)) }
 }
 
@@ -69,7 +72,12 @@ fn observed() -> Observed {
             replaced: Vec::new(),
         }),
         versions: Some(vec![VersionSeen { version: "4.1.0".into(), devices: 3, reported: Some(at(0)) }]),
-        compliance: Some(ComplianceSeen { devices: 3, noncompliant: 1, failing: vec!["d1".into()], ..Default::default() }),
+        compliance: Some(ComplianceSeen {
+            devices: 3,
+            noncompliant: 1,
+            failing: vec!["d1".into()],
+            ..Default::default()
+        }),
     }
 }
 
@@ -125,7 +133,13 @@ fn jobs() -> Vec<(&'static str, Job)> {
         ),
         (
             "escalate",
-            Job::Escalate(Escalate { intent: key(), run: run(), drifts: vec![drift()], attempts: 3, plan: plan() }),
+            Job::Escalate(Escalate {
+                intent: key(),
+                run: run(),
+                drifts: vec![drift()],
+                attempts: 3,
+                plan: plan(),
+            }),
         ),
     ]
 }
@@ -144,8 +158,14 @@ fn every_job_has_its_wire_form_and_comes_back_from_it() {
 fn what_is_no_job_says_why() {
     let newer = br#"{"v":2,"step":"sweep","something":"new"}"#;
     assert_eq!(Job::decode(newer), Err(Undecodable::Newer(2)));
-    let table: [&[u8]; 6] =
-        [b"", b"\xff\xfe", b"{", br#"{"step":"sweep"}"#, br#"{"v":1,"step":"fly"}"#, br#"{"v":1,"step":"sweep"}"#];
+    let table: [&[u8]; 6] = [
+        b"",
+        b"\xff\xfe",
+        b"{",
+        br#"{"step":"sweep"}"#,
+        br#"{"v":1,"step":"fly"}"#,
+        br#"{"v":1,"step":"sweep"}"#,
+    ];
     for bytes in table {
         assert!(matches!(Job::decode(bytes), Err(Undecodable::Broken(_))), "{}", bytes.escape_ascii());
     }
@@ -189,7 +209,11 @@ fn the_stored_documents_have_their_wire_forms() {
 
     let decision = Decision {
         verdict: Verdict::Review,
-        reasons: vec![Reason { rule: "production-ring".into(), says: Verdict::Review, because: "production".into() }],
+        reasons: vec![Reason {
+            rule: "production-ring".into(),
+            says: Verdict::Review,
+            because: "production".into(),
+        }],
         policy: "dig_x".into(),
         would_change: "another ring".into(),
         not_before: None,

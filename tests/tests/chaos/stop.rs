@@ -58,7 +58,8 @@ async fn a_worker_that_was_stopped_commits_nothing_late() {
     fleet.assert_alive();
     let audited = fleet.audit(&intents).await;
     let repeated: usize = audited.calls.queries.values().map(|n| n - 1).sum();
-    assert_eq!(repeated, looking.len(), "only what it held was looked at again");
+    // It may have held some that it had not begun to look at.
+    assert!(repeated <= looking.len(), "{repeated} looked at again, and it held only {}", looking.len());
 
     // It is of use again: alone, it does what the other did.
     fleet.workers.remove(1);
