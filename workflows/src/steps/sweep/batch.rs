@@ -2,6 +2,7 @@
 
 use trueup_model::{
     ActiveRun, Commit, Duration, IntentKey, IntentRecord, Job, JobId, Next, PlaneKind, Queue, StepName, Time,
+    Trigger,
     job::{self, Check, Cx, tick_id},
 };
 
@@ -49,7 +50,11 @@ pub(super) fn begin(
             intent: record.intent.key.clone(),
             run: run.id.clone(),
             target: record.intent.target.clone(),
-            newer_than: free.state.attempts.last_at.filter(|_| free.state.attempts.open),
+            // Who asks for a look wants one, not what somebody saw half a minute ago.
+            newer_than: match run.trigger {
+                Trigger::Request => Some(cx.now),
+                _ => free.state.attempts.last_at.filter(|_| free.state.attempts.open),
+            },
         });
     }
     let Some(queue) = Queue::new(StepName::Query, Some(plane)) else { return };
