@@ -14,7 +14,7 @@
 //! - Every wait is bounded, and an error shows the last lines of the server's log.
 //!
 //! # Assumptions
-//! Redis 6.2 or later, or any Valkey. `stop` should be awaited; a dropped [`Redis`] is killed, which loses nothing that
+//! Redis 7 or later, or any Valkey. `stop` should be awaited; a dropped [`Redis`] is killed, which loses nothing that
 //! was answered, but leaves the last second unsynced to disk.
 
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
 //! `Store`: what durable state can do. Two implementations, Redis and memory, pass one contract suite
-//! (`tests/tests/contract.rs`).
+//! (`tests/src/contract`, run by `tests/tests/contract_{memory,redis}.rs`).
 //!
 //! # Guarantees
 //! The promises E1–E12 of the design, as far as one call can keep them; the loop around the calls (`hub`,
