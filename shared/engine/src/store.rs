@@ -230,7 +230,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn commit(&self, p: Partition, who: &Incarnation, ended: &[Ended]) -> Result<Vec<Committed>>;
     /// Gives leased jobs back to the front of their queues: they were never started.
     async fn give_back(&self, p: Partition, who: &Incarnation, jobs: &[(JobId, Queue)]) -> Result<()>;
-    /// Heartbeat of one worker in one partition; takes back the jobs of at most one dead worker, 256 at a time.
+    /// Heartbeat of one worker in one partition; takes back the jobs of dead workers, 256 at a time. Who was silent itself
+    /// for that long judges nobody until its next beat.
     async fn beat(&self, p: Partition, who: &Incarnation) -> Result<Beat>;
     /// A worker leaves for good; what it still holds is taken back at once.
     async fn leave(&self, p: Partition, who: &Incarnation) -> Result<()>;
