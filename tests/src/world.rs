@@ -6,10 +6,30 @@ use trueup_boot::embedded::{EmbeddedError, Options, Redis};
 use trueup_model::intent::{Assignment, Desired, Install, Scope};
 use trueup_model::target::IntuneTarget;
 use trueup_model::{Criticality, Intent, IntentKey, Mode, Ring, Status, Target};
+use trueup_workflows::{Policy, policy};
 
 /// A Redis of its own, AOF everysec, gone with the value.
 pub async fn redis() -> Result<Redis, EmbeddedError> {
     Redis::temporary(Options::default()).await
+}
+
+/// The shipped policy without its caps: for fleets that expect everything to be remediated at once.
+pub fn uncapped() -> Policy {
+    let mut in_cap = false;
+    let rest = policy::DEFAULT.lines().filter(|line| {
+        if line.starts_with('[') {
+            in_cap = *line == "[[cap]]";
+        }
+        !in_cap
+    });
+    Policy::parse(&rest.collect::<Vec<_>>().join("\n")).expect("the shipped policy parses without its caps")
+}
+
+/// The shipped policy with this as its only cap.
+pub fn capped(cap: &str) -> Policy {
+    let shipped =
+        policy::DEFAULT.lines().take_while(|line| *line != "[[cap]]").collect::<Vec<_>>().join("\n");
+    Policy::parse(&format!("{shipped}\n[[cap]]\nname = \"of-the-test\"\n{cap}\n")).expect("a policy")
 }
 
 /// A plain intent on the Intune plane.
@@ -38,5 +58,6 @@ pub fn intent(tenant: &str, id: &str) -> Intent {
         mode: Mode::Enforce,
         status: Status::Pending,
         labels: std::collections::BTreeMap::new(),
+        windows: Vec::new(),
     }
 }

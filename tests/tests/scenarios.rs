@@ -1,6 +1,10 @@
 //! Stories: given this fleet, when this happens, an hour later, then. The real chain and the real Intune connection over
 //! a store in memory and a simulated Graph, by a manual clock: deterministic, no waiting.
 
+#[path = "scenarios/blast.rs"]
+mod blast;
+#[path = "scenarios/causes.rs"]
+mod causes;
 #[path = "scenarios/coalesce.rs"]
 mod coalesce;
 #[path = "scenarios/deleted.rs"]

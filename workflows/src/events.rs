@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use trueup_model::{
-    CorrelationId, Event, EventId, EventKind, IntentKey, event::LOOP, job::Cx, run::ActiveRun,
+    CorrelationId, Event, EventId, EventKind, Intent, IntentKey, event::LOOP, job::Cx, run::ActiveRun,
 };
 
 /// Version of the event's shape.
@@ -13,13 +13,13 @@ const SCHEMA: u8 = 1;
 #[derive(Debug)]
 pub(crate) struct Events<'a> {
     cx: &'a Cx,
-    intent: &'a IntentKey,
+    intent: &'a Intent,
     correlation_id: CorrelationId,
     list: Vec<Event>,
 }
 
 impl<'a> Events<'a> {
-    pub(crate) fn of(cx: &'a Cx, intent: &'a IntentKey, run: &ActiveRun) -> Self {
+    pub(crate) fn of(cx: &'a Cx, intent: &'a Intent, run: &ActiveRun) -> Self {
         Self { cx, intent, correlation_id: run.correlation_id.clone(), list: Vec::new() }
     }
 
@@ -27,10 +27,14 @@ impl<'a> Events<'a> {
         &self.correlation_id
     }
 
-    /// Appends an event; the intent's id is added to its data.
-    pub(crate) fn push(&mut self, kind: EventKind, data: Value) {
+    /// Appends an event; the intent's id, plane and criticality are added to its data.
+    pub(crate) fn push(&mut self, kind: EventKind, mut data: Value) {
         let id = EventId::derive(&[self.cx.job.as_str(), &self.list.len().to_string()]);
-        self.list.push(event(self.cx, id, kind, self.intent, self.correlation_id.clone(), data));
+        if let Value::Object(data) = &mut data {
+            data.insert("plane".into(), self.intent.plane().as_str().into());
+            data.insert("criticality".into(), serde_json::json!(self.intent.criticality));
+        }
+        self.list.push(event(self.cx, id, kind, &self.intent.key, self.correlation_id.clone(), data));
     }
 
     pub(crate) fn done(self) -> Vec<Event> {
@@ -50,6 +54,22 @@ pub(crate) fn run_abandoned(cx: &Cx, intent: &IntentKey, run: &ActiveRun, not_ma
         data["attempt_not_made"] = attempt.into();
     }
     event(cx, id, EventKind::RunAbandoned, intent, run.correlation_id.clone(), data)
+}
+
+/// What concerns a tenant rather than one intent. At most one per job.
+pub(crate) fn of_tenant(
+    cx: &Cx,
+    kind: EventKind,
+    tenant: &str,
+    correlation_id: CorrelationId,
+    data: Value,
+) -> Event {
+    let id = EventId::derive(&[cx.job.as_str(), tenant, kind.as_str()]);
+    let mut event = event(cx, id, kind, &IntentKey::new(tenant, ""), correlation_id, data);
+    if let Value::Object(data) = &mut event.event_data {
+        data.remove("deployment_intent_id");
+    }
+    event
 }
 
 fn event(

@@ -38,28 +38,24 @@
 
 pub mod compare;
 mod events;
+mod notices;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod retries;
 pub mod settings;
 pub mod step;
 pub mod steps;
 pub mod transitions;
 
-use trueup_model::{
-    Duration, Fault, Job, Outcome,
-    job::{self, Cx},
-};
+use trueup_model::{Fault, Job, Outcome, job::Cx};
 
 pub use policy::Policy;
-pub use ports::{Notice, Ports};
+pub use ports::Ports;
 pub use settings::{Rules, Settings};
 pub use step::Step;
 
-use steps::{compare as comparing, emit, escalate, query, remediate, sweep};
-
-/// When a tick whose look failed is tried again, after its retries are used up.
-const TICK_AGAIN: Duration = Duration::seconds(60);
+use steps::{compare as comparing, emit, escalate, notify, query, remediate, sweep};
 
 /// What `gather` brought, for `decide`.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +66,7 @@ pub enum Facts {
     Emit(Box<<emit::Emit<'static> as Step>::Facts>),
     Remediate(<remediate::Remediate<'static> as Step>::Facts),
     Escalate(<escalate::Escalate<'static> as Step>::Facts),
+    Notify(<notify::Notify<'static> as Step>::Facts),
 }
 
 /// All steps, under one set of rules.
@@ -93,6 +90,7 @@ impl Chain {
             Job::Emit(j) => Facts::Emit(Box::new(emit::Emit(r).gather(cx, j, ports).await?)),
             Job::Remediate(j) => Facts::Remediate(remediate::Remediate(r).gather(cx, j, ports).await?),
             Job::Escalate(j) => Facts::Escalate(escalate::Escalate(r).gather(cx, j, ports).await?),
+            Job::Notify(j) => Facts::Notify(notify::Notify(r).gather(cx, j, ports).await?),
         })
     }
 
@@ -124,19 +122,19 @@ impl Chain {
                 Facts::Escalate(facts) => escalate::Escalate(r).decide(cx, j, facts),
                 _ => self.foreign(cx, job),
             },
+            Job::Notify(j) => match facts {
+                Facts::Notify(facts) => notify::Notify(r).decide(cx, j, facts),
+                _ => self.foreign(cx, job),
+            },
         }
     }
 
-    /// How a job ends whose `gather` failed for good, or too often. A tick never ends: without it nothing would be
-    /// found any more. Any other job goes to the dead letters, and its runs are begun anew after their deadline.
-    pub fn gave_up(&self, cx: &Cx, job: &Job, fault: &Fault) -> Outcome {
-        match job {
-            Job::Sweep(job::Sweep { only: None, .. }) => Outcome::Defer { at: cx.now + TICK_AGAIN },
-            _ => Outcome::Dead { because: fault.to_string() },
-        }
+    /// What becomes of a job whose `gather` ended in a fault: see [`retries`].
+    pub fn after(&self, cx: &Cx, job: &Job, fault: &Fault) -> Outcome {
+        retries::after(job, fault, cx.attempt, cx.now)
     }
 
     fn foreign(&self, cx: &Cx, job: &Job) -> Outcome {
-        self.gave_up(cx, job, &Fault::bug(format!("facts of another step were given to {}", job.step())))
+        self.after(cx, job, &Fault::bug(format!("facts of another step were given to {}", job.step())))
     }
 }

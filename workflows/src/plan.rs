@@ -6,7 +6,7 @@ use trueup_model::{
     Action, Delta, Drift, DriftKind, Intent, Plan, Target,
     intent::{Assignment, Scope},
     plan::Planned,
-    target::IntuneTarget,
+    target::AppRef,
 };
 
 use crate::compare::{install_text, parse_scope, scope, version::REPLACES};
@@ -47,12 +47,23 @@ fn add(actions: &mut Vec<Planned>, new: Planned) {
 fn remedies(intent: &Intent, drift: &Drift, contested: bool) -> Vec<Planned> {
     let kind = drift.kind;
     match (&intent.target, kind, &intent.desired.assignment) {
-        (Target::Intune(_), DriftKind::ComplianceDrift, _) if drift.devices.is_empty() => Vec::new(),
-        (Target::Intune(_), DriftKind::ComplianceDrift, _) => {
-            let summary = format!("sync {} devices that do not comply", drift.devices.len());
+        (Target::Ansible(t), DriftKind::ComplianceDrift, _) => {
+            let summary = format!("run playbook {}", t.playbook);
+            vec![Planned { action: Action::Comply { devices: Vec::new() }, kind, summary }]
+        }
+        (Target::Ansible(_), _, _) => Vec::new(),
+        (_, DriftKind::ComplianceDrift, _) if drift.devices.is_empty() => Vec::new(),
+        (target, DriftKind::ComplianceDrift, _) => {
+            let remedy = match target {
+                Target::Jamf(_) => "run the compliance policy on",
+                Target::ConfigMgr(_) => "run the compliance remedy on",
+                Target::Intune(_) | Target::Ansible(_) => "sync",
+            };
+            let summary = format!("{remedy} {} devices that do not comply", drift.devices.len());
             vec![Planned { action: Action::Comply { devices: drift.devices.clone() }, kind, summary }]
         }
-        (Target::Intune(t), _, Some(meant)) => {
+        (target, _, Some(meant)) => {
+            let Some(app) = target.app() else { return Vec::new() };
             let mut meant = meant.clone();
             if kind == DriftKind::VersionMismatch && contested {
                 // Who gets the application is for the scope mismatch, and its policy, to decide: just move what moves.
@@ -62,15 +73,11 @@ fn remedies(intent: &Intent, drift: &Drift, contested: bool) -> Vec<Planned> {
             if meant.include.is_empty() {
                 return Vec::new();
             }
-            let mut actions = vec![assign(t, &meant, drift)];
-            actions.extend(unassign(t, &meant, drift));
+            let mut actions = vec![assign(&app, &meant, drift)];
+            actions.extend(unassign(&app, &meant, drift));
             actions
         }
-        (Target::Ansible(t), DriftKind::ComplianceDrift, _) => {
-            let summary = format!("run playbook {}", t.playbook);
-            vec![Planned { action: Action::Comply { devices: Vec::new() }, kind, summary }]
-        }
-        (Target::Intune(_), _, None) | (Target::Ansible(_), _, _) => Vec::new(),
+        (_, _, None) => Vec::new(),
     }
 }
 
@@ -79,18 +86,18 @@ fn carried(delta: &Delta) -> Option<Scope> {
     delta.path.strip_prefix(REPLACES).and_then(|_| parse_scope(&delta.observed))
 }
 
-fn assign(target: &IntuneTarget, meant: &Assignment, drift: &Drift) -> Planned {
+fn assign(app: &AppRef<'_>, meant: &Assignment, drift: &Drift) -> Planned {
     let extra = drift.delta.iter().filter(|d| d.path == scope::EXTRA || d.path == scope::EXTRA_EXCLUSION);
     let named = |s: &Scope| meant.include.contains(s) || meant.exclude.contains(s);
     let remove: BTreeSet<Scope> =
         extra.filter_map(|d| parse_scope(&d.observed)).filter(|s| !named(s)).collect();
-    let (name, install, scopes) = (&target.app_name, install_text(meant.install), meant.include.len());
-    let mut summary = format!("assign {name} ({}) as {install} to {scopes} scopes", target.app_id);
+    let (name, install, scopes) = (app.name, install_text(meant.install), meant.include.len());
+    let mut summary = format!("assign {name} ({}) as {install} to {scopes} scopes", app.id);
     if !remove.is_empty() {
         summary.push_str(&format!(", take it away from {} others", remove.len()));
     }
     let action = Action::Assign {
-        app: target.app_id.clone(),
+        app: app.id.clone(),
         install: meant.install,
         include: meant.include.clone(),
         exclude: meant.exclude.clone(),
@@ -100,9 +107,9 @@ fn assign(target: &IntuneTarget, meant: &Assignment, drift: &Drift) -> Planned {
 }
 
 /// One action for each older application that still has an assignment.
-fn unassign(target: &IntuneTarget, meant: &Assignment, drift: &Drift) -> Vec<Planned> {
+fn unassign(app: &AppRef<'_>, meant: &Assignment, drift: &Drift) -> Vec<Planned> {
     let carries = |app: &&String| drift.delta.iter().any(|d| d.path.strip_prefix(REPLACES) == Some(app));
-    let older = target.replaces.iter().filter(carries);
+    let older = app.replaces.iter().filter(carries);
     let planned = older.map(|app| Planned {
         action: Action::Unassign { app: app.clone(), remove: meant.include.clone() },
         kind: drift.kind,

@@ -2,16 +2,9 @@
 
 use async_trait::async_trait;
 use trueup_model::{
-    Action, Approval, EffectKey, Fault, Finding, IntentKey, IntentRecord, Observed, Partition, PlaneKind,
-    Queue, Receipt, Target, Time, job::Check,
+    Action, Approval, Caps, Delivery, EffectKey, Fault, Finding, IntentKey, IntentRecord, Notice, Observed,
+    Partition, PlaneKind, Queue, Receipt, Reserved, Target, Time, job::Check,
 };
-
-/// A message to people about one intent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    pub subject: String,
-    pub text: String,
-}
 
 #[async_trait]
 pub trait Ports: Send + Sync {
@@ -27,6 +20,17 @@ pub trait Ports: Send + Sync {
     async fn approvals(&self, intent: &IntentKey) -> Result<Vec<Approval>, Fault>;
     /// Ready and scheduled jobs of a queue in a partition.
     async fn backlog(&self, p: Partition, queue: Queue) -> Result<u64, Fault>;
+    /// What people are to be told and is in no delivery yet, of all partitions, the oldest first.
+    async fn notices(&self, limit: usize) -> Result<Vec<Notice>, Fault>;
+    /// Takes a place for one automatic attempt. Asking again under the same key gives the same answer.
+    async fn reserve(
+        &self,
+        tenant: &str,
+        plane: PlaneKind,
+        caps: &Caps,
+        key: &EffectKey,
+        now: Time,
+    ) -> Result<Reserved, Fault>;
 
     // --- the outside, read
     /// One answer per check, in order.
@@ -41,5 +45,6 @@ pub trait Ports: Send + Sync {
         action: &Action,
         key: &EffectKey,
     ) -> Result<Receipt, Fault>;
-    async fn notify(&self, notice: &Notice, key: &EffectKey) -> Result<(), Fault>;
+    /// ONE message to one channel.
+    async fn deliver(&self, delivery: &Delivery, key: &EffectKey) -> Result<Receipt, Fault>;
 }

@@ -1,7 +1,7 @@
 //! The numbers of the chain, and everything its decisions depend on besides facts.
 
 use serde::{Deserialize, Serialize};
-use trueup_model::{Duration, Ladder, PlaneKind};
+use trueup_model::{Duration, Ladder, PlaneKind, Route};
 
 use crate::Policy;
 
@@ -12,7 +12,7 @@ pub const BATCH: usize = 256;
 /// end within its step's time limit, and its first answer should not wait for the last.
 pub const fn checks(plane: PlaneKind) -> usize {
     match plane {
-        PlaneKind::Intune => 64,
+        PlaneKind::Intune | PlaneKind::Jamf | PlaneKind::ConfigMgr => 64,
         PlaneKind::Ansible => 4,
     }
 }
@@ -34,6 +34,9 @@ pub struct Settings {
     /// Milliseconds between two ticks in which what becomes due is gathered, so that checks share a query. A look may be
     /// late by as much. Below `tick_s`. Default 1000.
     pub gather_ms: u32,
+    /// Seconds between two messages to one channel while there is something to tell; the first goes out within two
+    /// ticks. Default 300.
+    pub digest_s: u32,
 }
 
 impl Default for Settings {
@@ -45,6 +48,7 @@ impl Default for Settings {
             look_again_s: 900,
             tick_s: 60,
             gather_ms: 1_000,
+            digest_s: 300,
         }
     }
 }
@@ -66,6 +70,9 @@ impl Settings {
     pub fn tick(&self) -> Duration {
         seconds(self.tick_s.max(1))
     }
+    pub fn digest(&self) -> Duration {
+        seconds(self.digest_s.max(1))
+    }
     pub fn gather(&self) -> Duration {
         Duration::milliseconds(i64::from(self.gather_ms))
     }
@@ -77,4 +84,6 @@ pub struct Rules {
     pub settings: Settings,
     pub policy: Policy,
     pub ladder: Ladder,
+    /// Where notices go. None: nobody is told.
+    pub routes: Vec<Route>,
 }

@@ -6,7 +6,7 @@ mod world;
 use serde_json::json;
 use trueup_model::{
     Action, ApprovalKind, ApprovalState, Attempts, Condition, Duration, EventKind, Fault, IntentKey, Time,
-    observed::VersionSeen,
+    Topic, observed::VersionSeen,
 };
 use world::plane::group;
 use world::{HERE, OLDER, World, intent, t0};
@@ -42,7 +42,10 @@ async fn three_attempts_then_people() {
     assert_eq!(world.acts().len(), 3, "nothing automatic after the escalation");
     let keys: Vec<_> = world.plane.lock().unwrap().acts.iter().map(|(k, _)| k.clone()).collect();
     assert!(keys[0] != keys[1] && keys[1] != keys[2], "each attempt is another effect");
-    assert_eq!(world.plane.lock().unwrap().notices.len(), 1);
+    let told = world.notices().into_iter().filter(|n| n.topic == Topic::Escalated).collect::<Vec<_>>();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].text.contains("after 3 attempts"), "{}", told[0].text);
+    assert!(world.findings_of(&key())[0].persistent);
     assert_eq!(open(&world, ApprovalKind::Cab), 1);
     let state = world.record(&key()).state;
     assert!(state.attempts.escalated && state.run.is_none());
@@ -164,23 +167,38 @@ async fn waiting_for_the_plane_uses_up_no_attempt_but_a_refusal_does() {
     assert_eq!(world.minutes(EventKind::RemediationFailed).len(), 0);
 }
 
+/// A plane that fails in ways which pass by themselves, but never does: each attempt is tried for ten minutes, then counts
+/// as refused, and people are told in the end.
 #[tokio::test]
-async fn a_notice_that_cannot_be_delivered_does_not_stop_the_escalation() {
+async fn a_remedy_that_used_up_its_tries_is_a_refused_attempt() {
     let world = World::new();
-    {
-        let mut plane = world.plane.lock().unwrap();
-        plane.stuck = true;
-        plane.notify_faults.push_back(Fault::transient("connection reset"));
-        plane.notify_faults.push_back(Fault::permanent("404: the webhook is gone"));
-    }
+    world.plane.lock().unwrap().act_faults = (0..1_000).map(|_| Fault::transient("502")).collect();
     world.apply(intent("chrome", json!({})));
     world.run_until(hours(8)).await;
-    let escalated: Vec<_> =
-        world.events().into_iter().filter(|e| e.event_type == EventKind::Escalated).collect();
-    assert_eq!(escalated.len(), 1);
-    assert_eq!(escalated[0].event_data["notified"], false);
-    assert_eq!(escalated[0].event_data["trouble"], "404: the webhook is gone");
+    // 635 s of tries each, then an hour, two, four.
+    assert_eq!(world.minutes(EventKind::RemediationStarted), [0, 70, 201]);
+    assert_eq!(world.minutes(EventKind::RemediationRefused), [10, 81, 211]);
+    assert_eq!(world.minutes(EventKind::RunAbandoned), Vec::<i64>::new());
+    assert_eq!(world.minutes(EventKind::Escalated), [451]);
+    let refused = world.events().into_iter().find(|e| e.event_type == EventKind::RemediationRefused).unwrap();
+    assert_eq!(refused.event_data["because"], "given up after 8 tries: 502");
     assert_eq!(open(&world, ApprovalKind::Cab), 1);
+    assert_eq!(world.store.lock().unwrap().dead, Vec::<String>::new());
+}
+
+/// Being asked to wait for longer than a run may take is no attempt, however often it happens.
+#[tokio::test]
+async fn waiting_for_longer_than_a_run_may_take_uses_up_no_attempt() {
+    let world = World::new();
+    let until = |minutes| t0() + Duration::minutes(minutes);
+    let asked = [50, 100, 150, 200].map(|m| Fault::Throttled { until: until(m), what: "429".into() });
+    world.plane.lock().unwrap().act_faults = asked.into();
+    world.apply(intent("chrome", json!({})));
+    world.run_until(hours(5)).await;
+    assert_eq!(world.minutes(EventKind::RemediationRefused), Vec::<i64>::new());
+    assert_eq!(world.minutes(EventKind::Escalated), Vec::<i64>::new());
+    assert_eq!((world.minutes(EventKind::RemediationVerified).len(), world.acts().len()), (1, 1));
+    assert_eq!(world.record(&key()).state.attempts, Attempts::default());
 }
 
 /// Its run was given up and another one has begun: a job that comes late touches neither the plane nor the new run.

@@ -31,7 +31,7 @@ fn fleet(n: usize) -> Facts {
         record(&format!("app-{i:04}"), json!({ "tenant": tenant }))
     });
     let backlog = BTreeMap::from([(PlaneKind::Intune, 0)]);
-    Facts { records: records.collect(), full: false, next_due: None, backlog }
+    Facts { records: records.collect(), full: false, next_due: None, backlog, untold: false }
 }
 
 fn decide(rules: &Rules, job: &job::Sweep, facts: Facts) -> Commit {
@@ -310,17 +310,6 @@ proptest! {
         prop_assert!(ticks[0].at.is_none_or(|at| at >= second && at <= minute));
         prop_assert_eq!(ticks[0].at.is_none(), full && (young || !queries(&commit).is_empty()));
     }
-}
-
-#[test]
-fn a_tick_never_goes_to_the_dead_letters() {
-    let world = World::new();
-    let cx = world.cx(&tick_id(Partition(0)));
-    let fault = Fault::bug("x");
-    let ended = world.chain.gave_up(&cx, &Job::Sweep(tick()), &fault);
-    assert!(matches!(ended, Outcome::Defer { at } if at > cx.now));
-    let request = Job::Sweep(job::Sweep { only: Some(vec![]), ..tick() });
-    assert!(matches!(world.chain.gave_up(&cx, &request, &fault), Outcome::Dead { .. }));
 }
 
 /// One look of Ansible takes minutes: a batch of it must fit its job's time limit.

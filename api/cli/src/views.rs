@@ -47,7 +47,7 @@ fn condition(c: Condition) -> Cell {
     cell(c.as_str(), tone)
 }
 
-fn severity(s: Severity) -> Cell {
+pub(crate) fn severity(s: Severity) -> Cell {
     let tone = match s {
         Severity::Critical | Severity::High => Tone::Bad,
         Severity::Medium => Tone::Warn,

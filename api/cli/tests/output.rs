@@ -9,7 +9,19 @@ use trueup_model::{DriftKind, Finding, IntentKey};
 #[test]
 fn help_teaches() {
     insta::assert_snapshot!("help", run(&["--help"]).ends(0).out);
-    for command in ["apply", "get", "delete", "check", "explain", "queue", "doctor", "serve", "completion"] {
+    for command in [
+        "apply",
+        "get",
+        "delete",
+        "check",
+        "explain",
+        "causes",
+        "queue",
+        "blast",
+        "doctor",
+        "serve",
+        "completion",
+    ] {
         insta::assert_snapshot!(format!("help_{command}"), run(&[command, "--help"]).ends(0).out);
     }
 }

@@ -4,7 +4,7 @@
 //! Reads the store, stores intents, asks for checks, operates queues. It never talks to a plane and never decides.
 //!
 //! # Guarantees
-//! - Every answer is JSON and carries `x-correlation-id` and `x-trueup-time` (the clock that decisions use).
+//! - Every answer but `/metrics` is JSON, and all carry `x-correlation-id` and `x-trueup-time` (the clock that decisions use).
 //! - Every error is an RFC 9457 problem document that says what to do; a panic in a handler is one too.
 //! - Every body, list, scan and parameter has a limit.
 //! - Authentication does not exist in this version: [`loopback_only`] refuses other addresses, and [`guard`] refuses
@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod params;
 pub mod problem;
 
+mod gauges;
 mod guard;
 mod middleware;
 mod paging;
@@ -22,7 +23,7 @@ mod serve;
 mod state;
 
 pub use problem::Problem;
-pub use routes::{explain, router};
+pub use routes::{explain, router, serve_metrics};
 pub use serve::{loopback_only, serve};
 pub use state::ApiState;
 

@@ -99,7 +99,7 @@ impl Problem {
                 "no-such-route",
                 "No such route",
                 format!(
-                    "'{}' is not part of this API; below /v1 it has intents, findings, approvals, events, queues, jobs, workers, \
+                    "'{}' is not part of this API; below /v1 it has intents, findings, causes, approvals, blast-radius, events, queues, jobs, workers, \
                      summary and health",
                     path.escape_default()
                 ),

@@ -28,7 +28,10 @@ pub async fn serve(
     let addr = listener.local_addr()?;
     loopback_only(addr).map_err(|why| std::io::Error::new(std::io::ErrorKind::PermissionDenied, why))?;
     tracing::info!(%addr, "serving the API");
-    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown).await
+    let looking = tokio::spawn(crate::routes::keep_looking(state.clone()));
+    let ended = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown).await;
+    looking.abort();
+    ended
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use trueup_engine::EngineError;
 use trueup_engine::store::{By, Store};
 use trueup_model::{CorrelationId, SharedClock, Time};
 
+use crate::gauges::Gauges;
+
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
@@ -17,13 +19,14 @@ pub struct ApiState {
     pub started: Time,
     /// Warnings found at start, shown in `/v1/health` beside what is found when it is asked.
     pub warnings: Arc<[String]>,
+    pub(crate) gauges: Arc<Gauges>,
     counter: Arc<AtomicU64>,
 }
 
 impl ApiState {
     pub fn new(store: Arc<dyn Store>, clock: SharedClock) -> Self {
         let started = clock.now();
-        Self { store, clock, started, warnings: Arc::from([]), counter: Arc::default() }
+        Self { store, clock, started, warnings: Arc::from([]), gauges: Arc::new(Gauges::new()), counter: Arc::default() }
     }
 
     /// Adds warnings that `/v1/health` shows as long as this process serves.

@@ -23,7 +23,7 @@ fn empty() -> Router {
     over(fleet::empty(2).0)
 }
 
-const GETS: [&str; 13] = [
+const GETS: [&str; 15] = [
     "/readyz",
     "/v1/health",
     "/v1/summary",
@@ -33,6 +33,8 @@ const GETS: [&str; 13] = [
     "/v1/findings/fnd_x",
     "/v1/findings/fnd_x/explain",
     "/v1/approvals",
+    "/v1/causes",
+    "/v1/blast-radius",
     "/v1/events?last=5",
     "/v1/queues",
     "/v1/jobs/job_x",
@@ -48,7 +50,7 @@ async fn an_absent_store_is_503_with_retry_after_everywhere() {
         assert_eq!(answer.header("retry-after"), "2", "{path}");
         assert_eq!(answer.body["instance"], path.split('?').next().unwrap());
     }
-    for path in ["/v1/intents/acme/a/checks", "/v1/queues/emit/pause"] {
+    for path in ["/v1/intents/acme/a/checks", "/v1/queues/emit/pause", "/v1/blast-radius/acme/intune/rearm"] {
         ask(&api, Method::POST, path).await.is_problem(503, "store-unavailable");
     }
     let body = fleet::manifest("acme", "a").to_string();

@@ -5,5 +5,6 @@
 
 pub mod config;
 pub mod embedded;
+pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;

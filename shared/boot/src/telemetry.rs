@@ -1,4 +1,4 @@
-//! Logs and traces of a process.
+//! Logs, traces and (see [`crate::metrics`]) metrics of a process.
 //!
 //! # Expected flow
 //! `main` calls [`init`] once, first thing, and keeps the [`Guard`] until the end: dropping it sends what is left.
@@ -32,6 +32,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::metrics;
 
 mod forced_ids;
 mod json;
@@ -97,6 +99,9 @@ impl Guard {
         {
             warn!(%error, "cannot send spans to the collector");
         }
+        if let Some(error) = metrics::used().and_then(|m| m.flush().err()) {
+            warn!(error, "cannot send metrics to the collector");
+        }
     }
 }
 
@@ -107,6 +112,9 @@ impl Drop for Guard {
             if let Err(error) = provider.shutdown_with_timeout(FLUSH_WITHIN) {
                 warn!(%error, "the last spans did not reach the collector");
             }
+        }
+        if let Some(meters) = metrics::used() {
+            meters.end(FLUSH_WITHIN);
         }
     }
 }
@@ -140,6 +148,10 @@ pub fn init(config: &TelemetryConfig) -> Result<Guard, AlreadySet> {
     if let Some(provider) = &provider {
         install(provider);
         info!("exporting traces over OTLP");
+    }
+    metrics::set_resource(&resource(config));
+    if metrics::of_process().exports() {
+        info!("exporting metrics over OTLP");
     }
     Ok(Guard(provider))
 }

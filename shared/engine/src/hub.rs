@@ -260,7 +260,9 @@ impl Hub {
         // The field, this one, and another job's: those that only died with the guilty one must not do so again (E6).
         if suspect.is_some() && Arc::strong_count(&self.suspect) > 2 {
             let at = self.clock.now() + SUSPECT_DELAY;
-            return self.end(partition, job, who, slot, Outcome::Defer { at });
+            let because =
+                Some("suspected of having killed its workers; waits for another suspect to end".to_owned());
+            return self.end(partition, job, who, slot, Outcome::Defer { at, because });
         }
         match Job::decode(&job.payload) {
             Ok(decoded) if decoded.step() == job.queue.step() => {
@@ -291,7 +293,8 @@ impl Hub {
             Err(e @ Undecodable::Newer(_)) => {
                 tracing::warn!(job = %job.id, queue = %job.queue, "given back: {e}; upgrade this worker");
                 let at = self.clock.now() + NEWER_DELAY;
-                self.end(partition, job, who, slot, Outcome::Defer { at });
+                let because = Some(format!("{e}; upgrade the workers"));
+                self.end(partition, job, who, slot, Outcome::Defer { at, because });
             }
         }
     }

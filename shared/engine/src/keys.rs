@@ -5,7 +5,7 @@
 //! `{tu:3}:query.intune`. Prefixes of keys whose ids are only known inside a script (`…:meta:<job>`,
 //! `…:inflight:<incarnation>`) are passed in KEYS in their stead; the hash tag keeps them in the same slot.
 
-use trueup_model::{ApprovalId, DriftKind, Finding, FindingId, IntentKey, Partition, Queue};
+use trueup_model::{ApprovalId, DriftKind, Finding, FindingId, IntentKey, Partition, PlaneKind, Queue};
 
 use crate::store::Incarnation;
 
@@ -88,6 +88,26 @@ impl Keys {
     }
     pub fn approvals(self) -> String {
         self.key("approvals")
+    }
+    /// Notices by id; `<this>:order` has their ids by time, `<this>:told` the ids that were told by when.
+    pub fn outbox(self) -> String {
+        self.key("outbox")
+    }
+    /// Only in partition 0: ids of notices that deliveries have taken, by when.
+    pub fn taken(self) -> String {
+        self.key("outbox:taken")
+    }
+    /// Counts by row; `<this>:findings` has the row of each open finding.
+    pub fn census(self) -> String {
+        self.key("census")
+    }
+    /// Only in partition 0, where the audit event of a rearming goes: the places taken on a plane, by time.
+    pub fn places(self, tenant: &str, plane: PlaneKind) -> String {
+        self.key(&format!("blast:{tenant}.{plane}"))
+    }
+    /// Only in partition 0: the switches that are tripped.
+    pub fn trips(self) -> String {
+        self.key("blast")
     }
     /// Which archive and process moves events out of the stream; ends if it is not renewed.
     pub fn archiver(self) -> String {

@@ -10,12 +10,13 @@
 //! Nothing else in the system talks to Redis.
 
 pub mod archive;
+mod blast;
+pub mod census;
 pub mod committer;
 pub mod heart;
 pub mod hub;
 pub mod keys;
 pub mod lane;
-// memory
 pub mod memory;
 mod redis_store;
 mod slots;
@@ -23,6 +24,7 @@ pub mod store;
 mod waiting;
 
 pub use archive::{Archive, ArchiveError};
+pub use census::{Census, FindingCount, IntentCount};
 pub use committer::Committer;
 pub use hub::{HubOptions, Started, Stop, start};
 pub use lane::{Lane, Leased};

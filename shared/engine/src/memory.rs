@@ -8,10 +8,12 @@
 //! # Deliberately absent
 //! Durability, and any care for speed beyond ordered maps.
 
+mod blast;
 mod commit;
 mod events;
 mod inspect;
 mod intents;
+mod outbox;
 mod part;
 mod queue;
 
@@ -23,15 +25,16 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use trueup_model::commit::Committed;
 use trueup_model::{
-    Approval, ApprovalId, ApprovalState, Event, Finding, FindingId, Intent, IntentKey, IntentRecord, JobId,
-    Partition, Queue, SharedClock, SystemClock, Time,
+    Approval, ApprovalId, ApprovalState, Caps, Event, Finding, FindingId, Intent, IntentKey, IntentRecord,
+    JobId, Notice, Partition, PlaneKind, Queue, Reserved, SharedClock, SystemClock, Time, Trip,
 };
 
-use crate::EngineError;
+use crate::blast::{Limits, MAX_MEMBER};
 use crate::store::{
     Admin, Applied, Beat, By, Ended, EventFilter, Incarnation, JobState, JobView, Leases, NewJob, Page,
     Preflight, QueueDepth, Store, WorkerView,
 };
+use crate::{Census, EngineError};
 
 use part::{Now, Part};
 
@@ -252,6 +255,34 @@ impl Store for MemoryStore {
         (0..self.partitions)
             .map(|p| self.on(Partition(p), |part| part.admin(queue, what, by, self.now())))
             .sum()
+    }
+
+    async fn notices(&self, limit: usize) -> Result<Vec<Notice>> {
+        let now = self.now().lease;
+        Ok(outbox::notices(&mut self.parts(), limit, now))
+    }
+    async fn reserve(
+        &self,
+        tenant: &str,
+        plane: PlaneKind,
+        caps: &Caps,
+        member: &str,
+        now: Time,
+    ) -> Result<Reserved> {
+        at_most(MAX_MEMBER, member.len(), "bytes in the name of a member")?;
+        let mut parts = self.parts();
+        let intents = outbox::census(&parts).intents_of(tenant, plane);
+        let limits = Limits::of(caps, intents);
+        Ok(parts.first_mut().map_or(Reserved::Granted, |p| p.reserve(tenant, plane, &limits, member, now)))
+    }
+    async fn rearm(&self, tenant: &str, plane: PlaneKind, by: &By) -> Result<bool> {
+        self.on(Partition(0), |part| part.rearm(tenant, plane, by))
+    }
+    async fn trips(&self) -> Result<Vec<Trip>> {
+        self.on(Partition(0), |part| part.trips())
+    }
+    async fn census(&self) -> Result<Census> {
+        Ok(outbox::census(&self.parts()))
     }
 
     async fn preflight(&self) -> Result<Preflight> {

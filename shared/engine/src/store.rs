@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use trueup_model::{
-    Approval, ApprovalId, CorrelationId, Event, EventKind, Finding, FindingId, Intent, IntentKey,
-    IntentRecord, Job, JobId, Outcome, Partition, Queue, Time, commit::Committed,
+    Approval, ApprovalId, Caps, Commit, CorrelationId, Event, EventKind, Finding, FindingId, Intent,
+    IntentKey, IntentRecord, Job, JobId, Notice, Outcome, Partition, PlaneKind, Queue, Reserved, Time, Trip,
+    Write,
+    commit::{Committed, MAX_PARTS},
 };
 
-use crate::EngineError;
+use crate::{Census, EngineError};
 
 type Result<T> = std::result::Result<T, EngineError>;
 
@@ -60,6 +62,15 @@ pub struct LeasedJob {
     /// Times it was taken back from a worker that died (E6).
     pub rescued: u32,
     pub traceparent: Option<String>,
+}
+
+/// Whether a commit is within its bounds, and takes notices only in partition 0.
+pub(crate) fn well_formed(commit: &Commit, p: Partition) -> bool {
+    let taken = |w: &Write| if let Write::Taken(ids) = w { ids.len() } else { 0 };
+    let takes = commit.writes.iter().any(|w| matches!(w, Write::Taken(_)));
+    [commit.events.len(), commit.writes.len(), commit.next.len()].iter().all(|n| *n <= MAX_PARTS)
+        && (!takes || p == Partition(0))
+        && commit.writes.iter().map(taken).sum::<usize>() <= MAX_TAKEN
 }
 
 /// What one lease call brought.
@@ -209,6 +220,13 @@ pub struct Preflight {
     pub warnings: Vec<String>,
 }
 
+/// Notices that the outbox of one partition holds.
+pub const MAX_OUTBOX: usize = 10_000;
+/// How long an id that was told is remembered, by Redis's clock.
+pub const TOLD_FOR: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+/// Ids that one commit may take.
+pub const MAX_TAKEN: usize = trueup_model::notice::MAX_COLLECTED;
+
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// How many partitions there are; fixed at the first start.
@@ -282,6 +300,29 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn workers(&self) -> Result<Vec<WorkerView>>;
     /// Applies to the queue in every partition; returns how many jobs (or partitions, for pause and resume) changed.
     async fn admin(&self, queue: Queue, what: &Admin, by: &By) -> Result<u64>;
+
+    // --- notices, blast radius, census, budgets --------------------------------------------------------------------
+
+    /// Notices of all partitions that no delivery has taken yet, the oldest first. Also clears away what was taken. A notice
+    /// is in the answer until the commit that takes it, and never after. An outbox holds [`MAX_OUTBOX`] notices; what comes
+    /// beyond is dropped and counted in the census. An id that was told is not told again for [`TOLD_FOR`].
+    async fn notices(&self, limit: usize) -> Result<Vec<Notice>>;
+    /// Takes a place for one automatic attempt, fleet-wide. The same `member` again gets the same answer. Beyond a cap the
+    /// switch of that tenant and plane trips, and nobody gets a place until it is rearmed.
+    async fn reserve(
+        &self,
+        tenant: &str,
+        plane: PlaneKind,
+        caps: &Caps,
+        member: &str,
+        now: Time,
+    ) -> Result<Reserved>;
+    /// Forgets a trip and all places taken; leaves an audit event in partition 0. False if it was not tripped.
+    async fn rearm(&self, tenant: &str, plane: PlaneKind, by: &By) -> Result<bool>;
+    /// The switches that are tripped, by tenant and plane.
+    async fn trips(&self) -> Result<Vec<Trip>>;
+    /// How many intents and open findings there are, and of which sort.
+    async fn census(&self) -> Result<Census>;
 
     async fn preflight(&self) -> Result<Preflight>;
 

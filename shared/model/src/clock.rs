@@ -13,6 +13,10 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> Time;
     /// How long a thread must really wait until this clock shows `at`; zero if it does already.
     fn real_until(&self, at: Time) -> StdDuration;
+    /// How many of its seconds pass in a real one.
+    fn speed(&self) -> f64 {
+        1.0
+    }
 }
 
 pub type SharedClock = Arc<dyn Clock>;
@@ -85,5 +89,8 @@ impl Clock for ScaledClock {
     fn real_until(&self, at: Time) -> StdDuration {
         let shown = (at - self.now()).to_std().unwrap_or_default();
         shown.div_f64(self.factor.max(f64::MIN_POSITIVE))
+    }
+    fn speed(&self) -> f64 {
+        self.factor
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, Event, Finding, IntentKey, IntentState, Job, JobId, Queue, Time};
+use crate::{Approval, Event, Finding, IntentKey, IntentState, Job, JobId, Notice, NoticeId, Queue, Time};
 
 /// Bound on each list of a commit, so that one script call stays short (`engine.md`, "Scripts").
 pub const MAX_PARTS: usize = 512;
@@ -36,6 +36,10 @@ pub enum Write {
     },
     Finding(Box<Finding>),
     Approval(Box<Approval>),
+    /// Something to tell people, into the outbox of the job's partition. Writing the same id again changes nothing.
+    Notice(Box<Notice>),
+    /// These notices, of any partition, are in deliveries now: never collect them again. Only in partition 0.
+    Taken(Vec<NoticeId>),
 }
 
 /// A job that follows.
@@ -53,8 +57,9 @@ pub struct Next {
 pub enum Outcome {
     /// Finished: carry out the commit and forget the job.
     Done(Commit),
-    /// Back into its queue at a later time. Costs no attempt.
-    Defer { at: Time },
+    /// Back into its queue at a later time. Costs no attempt. `because` is shown to whoever asks what it waits for; without
+    /// one, the reason it had before stays.
+    Defer { at: Time, because: Option<String> },
     /// As `Defer`, and it costs an attempt.
     Retry { at: Time, because: String },
     /// To the dead letters, with the reason; its bytes are kept.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{CorrelationId, Decision, Digest, FindingId, IntentKey, Time};
+use crate::{CorrelationId, Decision, Digest, FindingId, IntentKey, PlaneKind, Time};
 
 /// The four kinds of seed 000. Their severity and remedy are in `domain.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,6 +52,14 @@ pub enum Severity {
 }
 
 impl Severity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
     /// One step up; overdue drift is raised once.
     pub fn raised(self) -> Self {
         match self {
@@ -96,6 +104,19 @@ impl Drift {
     }
 }
 
+/// Most of them kept of one look.
+pub const MAX_IGNORED: usize = 20;
+
+/// A difference that an ignore rule of the policy hid: it is there, and it is no drift.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ignored {
+    /// The rule's name.
+    pub rule: String,
+    pub kind: DriftKind,
+    /// As in [`Delta::path`].
+    pub path: String,
+}
+
 /// Facts kept with a finding in Redis; older ones are in the event archive.
 pub const MAX_FACTS: usize = 20;
 
@@ -104,12 +125,19 @@ pub const MAX_FACTS: usize = 20;
 pub struct Finding {
     pub id: FindingId,
     pub intent: IntentKey,
+    pub plane: PlaneKind,
     pub kind: DriftKind,
     pub open: bool,
+    /// The ladder is at its end and people were told; until it is resolved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub persistent: bool,
     pub severity: Severity,
     pub digest: Digest,
     pub affected_devices: u32,
     pub delta: Vec<Delta>,
+    /// What may have caused it, to be grouped by ([`crate::cause`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
     /// Onset of the current (or last) occurrence, as far as we know: when we first saw it.
     pub opened_at: Time,
     pub last_seen_at: Time,

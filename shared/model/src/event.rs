@@ -28,6 +28,13 @@ pub enum EventKind {
     /// A newer observation shows the drift is gone.
     RemediationVerified,
     Escalated,
+    /// More remediation at once than policy allows: everything of this tenant on this plane is manual until somebody
+    /// rearms it.
+    BlastRadiusTripped,
+    BlastRadiusRearmed,
+    NotificationSent,
+    /// A channel refused a notification for good.
+    NotificationFailed,
     RunAbandoned,
     JobDead,
     QueuePaused,
@@ -54,6 +61,10 @@ impl EventKind {
             Self::RemediationFailed => "REMEDIATION_FAILED",
             Self::RemediationVerified => "REMEDIATION_VERIFIED",
             Self::Escalated => "ESCALATED",
+            Self::BlastRadiusTripped => "BLAST_RADIUS_TRIPPED",
+            Self::BlastRadiusRearmed => "BLAST_RADIUS_REARMED",
+            Self::NotificationSent => "NOTIFICATION_SENT",
+            Self::NotificationFailed => "NOTIFICATION_FAILED",
             Self::RunAbandoned => "RUN_ABANDONED",
             Self::JobDead => "JOB_DEAD",
             Self::QueuePaused => "QUEUE_PAUSED",

@@ -23,6 +23,16 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The same fault, saying what it is about.
+    pub fn about(self, subject: &str) -> Self {
+        let named = |what: String| format!("{subject}: {what}");
+        match self {
+            Self::Transient { what } => Self::Transient { what: named(what) },
+            Self::Throttled { until, what } => Self::Throttled { until, what: named(what) },
+            Self::Permanent { what } => Self::Permanent { what: named(what) },
+            Self::Bug { what } => Self::Bug { what: named(what) },
+        }
+    }
     pub fn transient(what: impl Into<String>) -> Self {
         Self::Transient { what: what.into() }
     }

@@ -78,6 +78,8 @@ id!(/// A question to people, about one finding with one digest.
     ApprovalId, "apr_");
 id!(/// One fact in the event store.
     EventId, "evt_");
+id!(/// One thing that people are told once.
+    NoticeId, "ntc_");
 id!(/// The same for the same content, whatever the order of its fields.
     Digest, "dig_");
 

@@ -98,8 +98,14 @@ impl Status {
 pub enum Scope {
     AllDevices,
     AllUsers,
-    /// A directory group, by id.
+    /// By id: a directory group (Intune), a computer group (Jamf), a collection (ConfigMgr).
     Group(String),
+    /// One device, by the plane's id (Jamf: computer, ConfigMgr: `ResourceID`).
+    Device(String),
+    /// Jamf only, by id.
+    Building(String),
+    /// Jamf only, by id.
+    Department(String),
 }
 
 /// What an assignment asks of a device (Graph: `installIntent`).
@@ -157,6 +163,8 @@ pub struct Intent {
     pub mode: Mode,
     pub status: Status,
     pub labels: BTreeMap<String, String>,
+    /// Names of change windows of the policy: automatic remediation waits for one of them. None: the policy's own.
+    pub windows: Vec<String>,
 }
 
 impl Intent {
@@ -186,6 +194,8 @@ pub struct Manifest {
     pub status: Status,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<String>,
 }
 
 impl TryFrom<Manifest> for Intent {
@@ -217,6 +227,13 @@ impl TryFrom<Manifest> for Intent {
                 return Err("desired.assignment: more than 200 scopes".into());
             }
         }
+        check_desired(&target, d)?;
+        for name in &m.windows {
+            check_name("windows", name)?;
+        }
+        if m.windows.len() > 8 {
+            return Err("windows: at most 8".into());
+        }
         if plane == PlaneKind::Ansible && (d.assignment.is_some() || d.version.is_some() || !d.compliant) {
             return Err(
                 "desired: on plane 'ansible' the playbook is the desired state; write only 'compliant: true'"
@@ -237,6 +254,7 @@ impl TryFrom<Manifest> for Intent {
             mode: m.mode,
             status: m.status,
             labels: m.labels,
+            windows: m.windows,
         })
     }
 }
@@ -246,6 +264,8 @@ impl From<Intent> for Manifest {
         let plane = i.plane().as_str().to_owned();
         let target = match &i.target {
             Target::Intune(t) => serde_json::to_value(t),
+            Target::Jamf(t) => serde_json::to_value(t),
+            Target::ConfigMgr(t) => serde_json::to_value(t),
             Target::Ansible(t) => serde_json::to_value(t),
         };
         Self {
@@ -261,7 +281,72 @@ impl From<Intent> for Manifest {
             mode: i.mode,
             status: i.status,
             labels: i.labels,
+            windows: i.windows,
         }
+    }
+}
+
+/// What a plane cannot carry out is refused when it is applied, not in the night.
+fn check_desired(target: &Target, desired: &Desired) -> Result<(), String> {
+    let plane = target.plane();
+    if let Some(a) = &desired.assignment {
+        for scope in a.include.iter().chain(&a.exclude) {
+            check_scope(target, scope)?;
+        }
+        let fits = match plane {
+            PlaneKind::Intune => true,
+            PlaneKind::Jamf => matches!(a.install, Install::Required | Install::Available),
+            PlaneKind::ConfigMgr => a.install != Install::AvailableWithoutEnrollment,
+            PlaneKind::Ansible => true,
+        };
+        if !fits {
+            return Err(format!(
+                "desired.assignment.install: {:?} does not exist on plane '{plane}'",
+                a.install
+            ));
+        }
+        if plane == PlaneKind::ConfigMgr && !a.exclude.is_empty() {
+            return Err("desired.assignment.exclude: a deployment has no exclusions on plane 'configmgr'; \
+                        exclude members in the collection's own rules"
+                .into());
+        }
+    }
+    let lacks = match target {
+        Target::Jamf(t) => t.compliance.is_none(),
+        Target::ConfigMgr(t) => t.compliance.is_none(),
+        Target::Intune(_) | Target::Ansible(_) => false,
+    };
+    if desired.compliant && lacks {
+        return Err(format!("desired.compliant: needs target.compliance on plane '{plane}'"));
+    }
+    Ok(())
+}
+
+fn check_scope(target: &Target, scope: &Scope) -> Result<(), String> {
+    let number = |id: &str| (1..=10).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit());
+    let wrong = |why: &str| Err(format!("desired.assignment: {scope:?}: {why}"));
+    match (target, scope) {
+        (Target::Intune(_), Scope::Device(_) | Scope::Building(_) | Scope::Department(_)) => {
+            wrong("plane 'intune' assigns to all_devices, all_users or a group")
+        }
+        (Target::Jamf(_), Scope::AllUsers) => wrong("plane 'jamf' has no such scope"),
+        (
+            Target::Jamf(_),
+            Scope::Group(id) | Scope::Device(id) | Scope::Building(id) | Scope::Department(id),
+        ) if !number(id) => wrong("ids of plane 'jamf' are numbers"),
+        (Target::ConfigMgr(_), Scope::AllDevices) => {
+            wrong("name the collection: plane 'configmgr' has {group: SMS00001} for all systems")
+        }
+        (Target::ConfigMgr(_), Scope::AllUsers | Scope::Building(_) | Scope::Department(_)) => {
+            wrong("plane 'configmgr' deploys to a group (a CollectionID) or a device (a ResourceID)")
+        }
+        (Target::ConfigMgr(_), Scope::Group(id)) if !crate::target::is_collection_id(id) => {
+            wrong("must be a CollectionID, like ABC00123")
+        }
+        (Target::ConfigMgr(t), Scope::Device(id)) if !number(id) || t.device_collection.is_none() => {
+            wrong("must be a ResourceID (a number), and needs target.device_collection")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CorrelationId, Drift, EffectKey, IntentKey, JobId, Observation, Partition, Plan, PlaneKind, RunId,
-    Target, Time, Trigger,
+    CorrelationId, Delivery, Drift, EffectKey, IntentKey, JobId, Observation, Partition, Plan, PlaneKind,
+    RunId, Target, Time, Trigger,
 };
 
 /// The version this build writes, and the newest it reads.
@@ -22,12 +22,14 @@ pub enum StepName {
     Emit,
     Remediate,
     Escalate,
+    /// Collects notices into deliveries, and delivers them.
+    Notify,
 }
 
 impl StepName {
     /// In the order of the chain.
-    pub const ALL: [Self; 6] =
-        [Self::Sweep, Self::Query, Self::Compare, Self::Emit, Self::Remediate, Self::Escalate];
+    pub const ALL: [Self; 7] =
+        [Self::Sweep, Self::Query, Self::Compare, Self::Emit, Self::Remediate, Self::Escalate, Self::Notify];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,6 +39,7 @@ impl StepName {
             Self::Emit => "emit",
             Self::Remediate => "remediate",
             Self::Escalate => "escalate",
+            Self::Notify => "notify",
         }
     }
     /// Whether its queue is split by plane, so that one plane's trouble delays nobody else.
@@ -66,9 +69,9 @@ impl Queue {
     /// Every queue there is, in the order in which a free worker serves them: what ends runs comes before what begins
     /// new ones, so that a backlog drains before it grows.
     pub fn all() -> Vec<Self> {
-        use StepName::{Compare, Emit, Escalate, Query, Remediate, Sweep};
+        use StepName::{Compare, Emit, Escalate, Notify, Query, Remediate, Sweep};
         let mut all = Vec::new();
-        for step in [Escalate, Remediate, Emit, Compare, Query, Sweep] {
+        for step in [Notify, Escalate, Remediate, Emit, Compare, Query, Sweep] {
             if step.touches_plane() {
                 all.extend(PlaneKind::ALL.map(|p| Self { step, plane: Some(p) }));
             } else {
@@ -114,6 +117,7 @@ pub enum Job {
     Emit(Emit),
     Remediate(Remediate),
     Escalate(Escalate),
+    Notify(Notify),
 }
 
 /// Find the intents that are due and begin their runs.
@@ -189,6 +193,9 @@ pub struct Emit {
     /// Kinds that could not be judged: their findings stay as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unjudged_kinds: Vec<crate::DriftKind>,
+    /// Differences that ignore rules hid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<crate::Ignored>,
     pub condition: crate::Condition,
     /// sweep, query and compare of this run.
     pub passed: [Span; 3],
@@ -207,7 +214,19 @@ pub struct Remediate {
     pub generation: u64,
 }
 
-/// Tell people, once.
+/// Collect what people are to be told, or tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// Absent: collect what is in the outboxes into deliveries. Present: make this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver: Option<Delivery>,
+    /// All tries of the delivery were in vain, and that was told. It is tried once more, under this key, and then stays
+    /// with the dead letters until somebody retries or discards it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<EffectKey>,
+}
+
+/// The end of the ladder: hand it to people, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Escalate {
     pub intent: IntentKey,
@@ -226,13 +245,14 @@ impl Job {
             Self::Emit(_) => StepName::Emit,
             Self::Remediate(_) => StepName::Remediate,
             Self::Escalate(_) => StepName::Escalate,
+            Self::Notify(_) => StepName::Notify,
         }
     }
 
     /// The run it works for; batch steps work for many.
     pub fn run(&self) -> Option<&RunId> {
         match self {
-            Self::Sweep(_) | Self::Query(_) | Self::Compare(_) => None,
+            Self::Sweep(_) | Self::Query(_) | Self::Compare(_) | Self::Notify(_) => None,
             Self::Emit(j) => Some(&j.run),
             Self::Remediate(j) => Some(&j.run),
             Self::Escalate(j) => Some(&j.run),
@@ -289,6 +309,11 @@ pub enum Undecodable {
 /// The tick of a partition has one fixed id, so that there is never more than one (E8).
 pub fn tick_id(partition: Partition) -> JobId {
     JobId::derive(&["tick", &partition.to_string()])
+}
+
+/// Collecting has one fixed id in partition 0, so that there is never more than one (E8).
+pub fn collect_id() -> JobId {
+    JobId::derive(&["collect"])
 }
 
 /// What a job is told about itself. Everything `decide` may know besides its facts.

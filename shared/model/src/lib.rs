@@ -4,6 +4,9 @@
 //! versioned and has a snapshot test (`tests/wire.rs`).
 
 pub mod approval;
+pub mod blast;
+pub mod budget;
+pub mod cause;
 pub mod clock;
 pub mod commit;
 pub mod drift;
@@ -12,7 +15,9 @@ pub mod fault;
 pub mod ids;
 pub mod intent;
 pub mod job;
+pub mod label;
 pub mod ladder;
+pub mod notice;
 pub mod observed;
 pub mod plan;
 pub mod policy;
@@ -20,19 +25,22 @@ pub mod run;
 pub mod target;
 
 pub use approval::{Approval, ApprovalKind, ApprovalState};
+pub use blast::{Caps, Reserved, Trip};
+pub use budget::{Budget, Lane};
 pub use chrono::{DateTime, Duration, Utc};
 pub use clock::{Clock, ManualClock, ScaledClock, SharedClock, SystemClock};
 pub use commit::{Commit, Next, Outcome, Write};
-pub use drift::{Delta, Drift, DriftKind, Fact, Finding, Severity};
+pub use drift::{Delta, Drift, DriftKind, Fact, Finding, Ignored, Severity};
 pub use event::{Event, EventKind};
 pub use fault::Fault;
 pub use ids::{
-    ApprovalId, CorrelationId, Digest, EffectKey, EventId, FindingId, IntentKey, JobId, Partition, RunId,
-    TraceParent,
+    ApprovalId, CorrelationId, Digest, EffectKey, EventId, FindingId, IntentKey, JobId, NoticeId, Partition,
+    RunId, TraceParent,
 };
 pub use intent::{Criticality, Intent, Mode, Ring, Status};
 pub use job::{Job, Queue, StepName};
 pub use ladder::{Ladder, Rung};
+pub use notice::{Delivery, Notice, Route, Topic};
 pub use observed::{Observation, Observed};
 pub use plan::{Action, Plan, Receipt};
 pub use policy::{Decision, Reason, Verdict};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CorrelationId, Digest, DriftKind, Intent, RunId, Time};
+use crate::{CorrelationId, Digest, DriftKind, Ignored, Intent, RunId, Time};
 
 /// Why a run began. Events only make a check sooner; the schedule is the guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -129,6 +129,9 @@ pub struct IntentState {
     /// Open findings, with the digest each was last seen with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drifts: BTreeMap<DriftKind, Digest>,
+    /// Differences that ignore rules hid at the last look that had an answer; at most [`crate::drift::MAX_IGNORED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<Ignored>,
     /// Checks that were due while one was still running.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub missed: u64,

@@ -193,6 +193,7 @@ fn the_stored_documents_have_their_wire_forms() {
         mode: Mode::Enforce,
         status: Status::Pending,
         labels: [("team".to_owned(), "net".to_owned())].into(),
+        windows: Vec::new(),
     };
     insta::assert_json_snapshot!("intent", manifest);
 
@@ -220,6 +221,9 @@ fn the_stored_documents_have_their_wire_forms() {
     };
     let id = Finding::id_of(&key(), DriftKind::VersionMismatch);
     let mut finding = Finding {
+        plane: trueup_model::PlaneKind::Intune,
+        persistent: false,
+        causes: Vec::new(),
         id: id.clone(),
         intent: key(),
         kind: DriftKind::VersionMismatch,

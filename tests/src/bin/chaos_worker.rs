@@ -11,10 +11,11 @@ use anyhow::Context;
 use trueup_engine::{RedisOptions, RedisStore};
 use trueup_model::{Ladder, PlaneKind, SystemClock};
 use trueup_planes::Planes;
-use trueup_runner::{Fleet, LogNotifier, Options, Slots};
+use trueup_runner::{Channels, Fleet, Options, Slots};
 use trueup_tests::fleet::TENANTS;
 use trueup_tests::fleet::plane::ChaosPlane;
-use trueup_workflows::{Chain, Policy, Rules, Settings};
+use trueup_tests::world::uncapped;
+use trueup_workflows::{Chain, Rules, Settings};
 
 fn var(name: &str) -> anyhow::Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set"))
@@ -37,9 +38,10 @@ async fn main() -> anyhow::Result<()> {
     }
     // No look comes back to an attempt while a test runs.
     let settings = Settings { verify_after_s: 36_000, ..Settings::default() };
-    let chain = Chain::new(Rules { settings, policy: Policy::default(), ladder: Ladder::default() });
+    let chain =
+        Chain::new(Rules { settings, policy: uncapped(), ladder: Ladder::default(), routes: Vec::new() });
     let options = Options { slots: Slots::default(), planes: vec![PlaneKind::Intune], ..Options::default() };
-    let fleet = Fleet::start(store, planes, Arc::new(LogNotifier), chain, clock, options).await?;
+    let fleet = Fleet::start(store, planes, Channels::default(), chain, clock, options).await?;
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0)

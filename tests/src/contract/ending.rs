@@ -13,13 +13,39 @@ pub(crate) async fn defer_waits_and_costs_no_attempt(fresh: &dyn Fresh) {
     let store = fresh.store(1).await;
     let w = worker(&*store, "w").await;
     let a = held(&*store, &w, "a").await;
-    assert_eq!(end(&*store, &w, ended(&a, Outcome::Defer { at: t(10) })).await, Committed::Yes);
+    assert_eq!(
+        end(&*store, &w, ended(&a, Outcome::Defer { at: t(10), because: None })).await,
+        Committed::Yes
+    );
     assert_eq!(places(&*store, &a).await, [JobState::Scheduled]);
     let leases = store.lease(P, &w, &[(emit(), 1)], t(9)).await.unwrap();
     assert_eq!((leases.jobs.len(), leases.next_due), (0, Some(t(10))));
     let jobs = lease(&*store, &w, emit(), 1, t(10)).await;
     assert_eq!((jobs[0].id.clone(), jobs[0].attempts, jobs[0].rescued), (a, 0, 0));
     assert_eq!(jobs[0].payload, some_job().encode());
+}
+
+pub(crate) async fn a_deferred_job_says_what_it_waits_for(fresh: &dyn Fresh) {
+    let store = fresh.store(1).await;
+    let w = worker(&*store, "w").await;
+    held(&*store, &w, "a").await;
+    let reason = async || store.job(&id("a")).await.unwrap().unwrap().reason;
+    let waits = [
+        (Some("asked to wait"), Some("asked to wait")),
+        (None, Some("asked to wait")),
+        (Some("breaker open"), Some("breaker open")),
+    ];
+    for (n, (because, shown)) in waits.into_iter().enumerate() {
+        let at = t(10 * (n as i64 + 1));
+        let defer = Outcome::Defer { at, because: because.map(str::to_owned) };
+        assert_eq!(end(&*store, &w, ended(&id("a"), defer)).await, Committed::Yes);
+        assert_eq!(reason().await.as_deref(), shown, "{because:?}");
+        let jobs = lease(&*store, &w, emit(), 1, at).await;
+        assert_eq!((jobs.len(), jobs[0].attempts, jobs[0].rescued), (1, 0, 0), "it cost nothing");
+    }
+    assert_eq!(end(&*store, &w, done(&id("a"), Commit::default())).await, Committed::Yes);
+    held(&*store, &w, "a").await;
+    assert_eq!(reason().await, None, "its past is forgotten with it");
 }
 
 pub(crate) async fn retry_waits_and_costs_an_attempt(fresh: &dyn Fresh) {
@@ -81,7 +107,7 @@ pub(crate) async fn e3_no_ending_is_accepted_from_a_stranger(fresh: &dyn Fresh) 
     let a = held(&*store, &w, "a").await;
     let endings = [
         Outcome::Done(Commit::default()),
-        Outcome::Defer { at: t(1) },
+        Outcome::Defer { at: t(1), because: None },
         Outcome::Retry { at: t(1), because: "r".into() },
         Outcome::Dead { because: "d".into() },
     ];

@@ -29,7 +29,10 @@ pub(crate) async fn e8_an_id_is_taken_in_every_state_a_job_can_be_in(fresh: &dyn
     let again = job("a", emit());
 
     assert_eq!(store.enqueue(P, std::slice::from_ref(&again)).await.unwrap(), 0, "in flight");
-    assert_eq!(end(&*store, &w, ended(&a, Outcome::Defer { at: t(10) })).await, Committed::Yes);
+    assert_eq!(
+        end(&*store, &w, ended(&a, Outcome::Defer { at: t(10), because: None })).await,
+        Committed::Yes
+    );
     assert_eq!(store.enqueue(P, std::slice::from_ref(&again)).await.unwrap(), 0, "scheduled");
     assert_eq!(places(&*store, &a).await, [JobState::Scheduled]);
 

@@ -150,6 +150,7 @@ pub(super) fn intent(name: &str) -> Intent {
         mode: Mode::Enforce,
         status: Status::Pending,
         labels: [("team".to_owned(), "blue".to_owned())].into(),
+        windows: Vec::new(),
     };
     Intent::try_from(manifest).unwrap()
 }

@@ -18,7 +18,7 @@ pub(crate) async fn depths_are_listed_in_the_order_of_the_chain(fresh: &dyn Fres
     let shown: Vec<&str> = depths.iter().map(|d| d.queue.as_str()).collect();
     let chain: Vec<String> = Queue::all().iter().rev().map(ToString::to_string).collect();
     assert_eq!(shown, chain);
-    assert_eq!((shown.first(), shown.last()), (Some(&"sweep"), Some(&"escalate")));
+    assert_eq!((shown.first(), shown.last()), (Some(&"sweep"), Some(&"notify")));
     for depth in depths {
         assert_eq!(depth, QueueDepth { queue: depth.queue.clone(), ..QueueDepth::default() }, "empty");
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use trueup_engine::EngineError;
-use trueup_engine::store::{Applied, Change};
+use trueup_engine::store::{Applied, By, Change};
 use trueup_model::{
     DriftKind, EventKind, Intent, IntentKey, IntentState, Mode, Partition, Status, Target, Write,
 };
@@ -186,6 +186,23 @@ pub(crate) async fn what_is_deleted_can_be_applied_again(fresh: &dyn Fresh) {
     carried_out(&*store, P, "c", writes(vec![write("i", 0, running("i", 1), None, false)])).await;
     carried_out(&*store, P, "d", writes(vec![write("i", 1, idle(1), Some(t(99)), true)])).await;
     assert!(due(&*store, t(98)).await.is_empty());
+}
+
+pub(crate) async fn runs_of_an_intent_that_was_deleted_and_applied_again_are_others(fresh: &dyn Fresh) {
+    let store = fresh.store(1).await;
+    let mut runs = BTreeSet::new();
+    for life in 0..3 {
+        let at = By { now: t(life), ..by("operator") };
+        store.apply(&[intent("i")], &at).await.unwrap();
+        let born = record(&*store, "i").await;
+        assert!(runs.insert(born.state.next_run(&born.intent)), "life {life} has a run of one before it");
+        // Another manifest is no other life.
+        store.apply(&[relabelled(intent("i"), "red")], &at).await.unwrap();
+        let later = record(&*store, "i").await;
+        assert!(runs.contains(&later.state.next_run(&later.intent)));
+        store.delete(&[key("i")], &at).await.unwrap();
+        fresh.lease_time_passes().await;
+    }
 }
 
 pub(crate) async fn intents_are_answered_in_the_order_asked_for(fresh: &dyn Fresh) {

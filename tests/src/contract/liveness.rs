@@ -211,7 +211,7 @@ pub(crate) async fn leaving_gives_everything_back(fresh: &dyn Fresh) {
     assert!(jobs.iter().all(|j| (j.attempts, j.rescued) == (0, 0)), "nothing is counted");
     assert_eq!(store.backlog(P, sweep).await.unwrap(), 150);
     assert_eq!(
-        end(&*store, &leaver, ended(&held[0].id, Outcome::Defer { at: t(1) })).await,
+        end(&*store, &leaver, ended(&held[0].id, Outcome::Defer { at: t(1), because: None })).await,
         Committed::LeaseLost
     );
     store.leave(P, &leaver).await.unwrap();

@@ -10,6 +10,7 @@
 //! earlier or later than intended without failing a case, except where a case lets the lease time pass on purpose.
 #![expect(clippy::unwrap_used, reason = "a case of the suite is a test: what must not fail is unwrapped")]
 
+mod blast;
 mod commit;
 mod ending;
 mod enqueue;
@@ -19,7 +20,9 @@ mod inspect;
 mod intents;
 mod lease;
 mod liveness;
+mod notices;
 mod operate;
+mod property_census;
 mod property_jobs;
 mod property_triggers;
 mod records;
@@ -127,6 +130,7 @@ suite! {$
         }
         ending {
             defer_waits_and_costs_no_attempt
+            a_deferred_job_says_what_it_waits_for
             retry_waits_and_costs_an_attempt
             e7_dead_keeps_the_bytes_and_says_why
             e3_no_ending_is_accepted_from_a_stranger
@@ -159,6 +163,7 @@ suite! {$
             delete_forgets_all_of_it
             delete_of_the_unknown_says_so
             what_is_deleted_can_be_applied_again
+            runs_of_an_intent_that_was_deleted_and_applied_again_are_others
             intents_are_answered_in_the_order_asked_for
             due_is_ordered_limited_and_names_the_next
             a_page_after_the_other_shows_each_intent_once
@@ -206,8 +211,29 @@ suite! {$
             discard_deletes_for_good
             only_the_dead_are_retried_or_discarded
         }
+        notices {
+            notices_of_all_partitions_are_listed_oldest_first
+            e1_what_is_written_twice_is_told_once
+            e1_a_notice_is_listed_until_its_taking_is_committed
+            e2_only_partition_0_takes
+            e2_a_notice_goes_with_the_rest_of_its_commit_or_not_at_all
+            e2_a_full_outbox_fails_no_commit_and_counts_what_it_drops
+        }
+        blast {
+            beyond_the_cap_everything_is_held_until_somebody_rearms
+            e8_the_same_member_again_gets_the_same_answer
+            places_become_free_when_the_window_has_passed
+            a_minute_has_a_cap_of_its_own
+            a_share_is_of_the_intents_that_are_reconciled
+            each_tenant_and_plane_has_a_switch_of_its_own
+            without_caps_nothing_is_held
+            skewed_clocks_let_nothing_more_through
+            many_who_ask_at_once_get_no_more_than_there_is
+            rearming_leaves_an_event
+        }
     }
     properties {
+        property_census { the_census_is_what_counting_gives }
         property_jobs { e1_e4_every_job_is_in_one_place_and_commits_once }
         property_triggers { e9_one_run_at_a_time_and_no_trigger_is_dropped }
     }

@@ -267,7 +267,7 @@ impl World {
         }
         let outcome = match how {
             How::Done | How::DoneAndAgain => Outcome::Done(commit),
-            How::Defer => Outcome::Defer { at },
+            How::Defer => Outcome::Defer { at, because: None },
             How::Retry => Outcome::Retry { at, because: "again".into() },
             How::Dead => Outcome::Dead { because: "enough".into() },
         };

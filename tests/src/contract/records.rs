@@ -18,6 +18,9 @@ pub(super) fn finding(intent: &str, kind: DriftKind, seen: Time) -> Finding {
         not_before: None,
     };
     Finding {
+        plane: trueup_model::PlaneKind::Intune,
+        persistent: false,
+        causes: Vec::new(),
         id: Finding::id_of(&key(intent), kind),
         intent: key(intent),
         kind,

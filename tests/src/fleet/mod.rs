@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod held;
 pub mod plane;
+pub mod table;
 pub mod wait;
 pub mod worker;
 pub mod world_graph;

@@ -113,6 +113,7 @@ pub fn assigned(tenant: &str, n: usize) -> Intent {
         mode: Mode::Enforce,
         status: Status::Completed,
         labels: BTreeMap::new(),
+        windows: Vec::new(),
     }
 }
 

@@ -9,28 +9,33 @@ use trueup_engine::memory::MemoryStore;
 use trueup_engine::{By, Ended, EngineError, EventFilter, Incarnation, JobState, LeasedJob, NewJob, Store};
 use trueup_model::commit::Committed;
 use trueup_model::job::{self, Check, Cx};
+use trueup_model::notice::NoticeGroup;
 use trueup_model::{
-    Action, Approval, Clock, Commit, CorrelationId, DateTime, Duration, EffectKey, Event, EventKind, Fault,
-    Finding, Intent, IntentKey, IntentRecord, Job, ManualClock, Observed, Outcome, Partition, PlaneKind,
-    Queue, Receipt, SharedClock, StepName, Target, Time, TraceParent,
+    Action, Approval, Caps, Clock, Commit, CorrelationId, DateTime, Delivery, Duration, EffectKey, Event,
+    EventKind, Fault, Finding, Intent, IntentKey, IntentRecord, Job, ManualClock, Notice, Observed, Outcome,
+    Partition, PlaneKind, Queue, Receipt, Reserved, Route, Severity, SharedClock, StepName, Target, Time,
+    Topic, TraceParent,
 };
-use trueup_planes::Planes;
+use trueup_planes::{Broker, LocalBroker, Planes};
 use trueup_simulators::{Seed, Tenant, WaitStyle};
-use trueup_workflows::{Chain, Notice, Ports};
+use trueup_workflows::{Chain, Policy, Ports, Rules};
+
+use crate::world::uncapped;
 
 use super::world_graph::{Graph, OTHER, TENANT, secrets, seed};
 
 /// All stories happen here.
 const P: Partition = Partition(0);
 /// Jobs that become ready at one moment; more means that something goes in circles.
-const MAX_AT_ONCE: usize = 5_000;
+const MAX_AT_ONCE: usize = 50_000;
 
 #[derive(Debug)]
 pub struct Story {
     pub clock: ManualClock,
     pub graph: Graph,
     pub store: Arc<MemoryStore>,
-    pub notices: Mutex<Vec<Notice>>,
+    /// What people were told, in order.
+    pub deliveries: Mutex<Vec<Delivery>>,
     began: Time,
     chain: Chain,
     planes: Planes,
@@ -44,21 +49,26 @@ impl Story {
     }
 
     pub async fn with(seed: Seed, wait: WaitStyle) -> Self {
+        Self::under(rules(uncapped()), seed, wait).await
+    }
+
+    pub async fn under(rules: Rules, seed: Seed, wait: WaitStyle) -> Self {
         let began = DateTime::from_timestamp(1_795_255_200, 0).expect("a time"); // 2026-11-21 10:00
         let clock = ManualClock::at(began);
         let shared: SharedClock = Arc::new(clock.clone());
         let graph = Graph::start(&shared, &seed, wait).await.expect("a simulated Graph");
         let connections = graph.connections(&[TENANT, OTHER]).expect("connections");
-        let planes = Planes::connect(&connections, &shared, &secrets()).expect("planes");
+        let broker: Arc<dyn Broker> = Arc::new(LocalBroker::new(shared.clone()));
+        let planes = Planes::connect(&connections, &shared, &secrets(), &broker).expect("planes");
         // The only worker never dies, so the lease's clock stands still.
         let store = MemoryStore::with_clocks(1, Arc::new(ManualClock::at(began)), shared);
         let story = Self {
             clock,
             graph,
             store: Arc::new(store),
-            notices: Mutex::default(),
+            deliveries: Mutex::default(),
             began,
-            chain: Chain::default(),
+            chain: Chain::new(rules),
             planes,
             who: Incarnation("the-only-worker".into()),
             requests: Mutex::default(),
@@ -67,6 +77,11 @@ impl Story {
         let tick = Job::Sweep(job::Sweep { partition: P, only: None, correlation_id: None });
         story.enqueue(NewJob::of(job::tick_id(P), sweep(), &tick, None)).await;
         story
+    }
+
+    /// Another plane for this tenant, instead of the one that may be there.
+    pub fn plug(&mut self, tenant: &str, kind: PlaneKind, plane: Arc<dyn Plane>) {
+        self.planes.insert(tenant, kind, plane);
     }
 
     async fn enqueue(&self, job: NewJob) {
@@ -81,7 +96,14 @@ impl Story {
     // --- what people do
 
     pub async fn apply(&self, intents: &[Intent]) {
-        self.store.apply(intents, &self.by()).await.expect("applied");
+        for some in intents.chunks(256) {
+            self.store.apply(some, &self.by()).await.expect("applied");
+        }
+    }
+
+    /// Turns automatic remediation on again.
+    pub async fn rearm(&self, tenant: &str, plane: PlaneKind) {
+        assert!(self.store.rearm(tenant, plane, &self.by()).await.expect("an answer"), "it had not tripped");
     }
 
     pub async fn delete(&self, key: &IntentKey) {
@@ -90,13 +112,18 @@ impl Story {
 
     /// Asks for a check now, as the API does.
     pub async fn ask_for_check(&self, key: &IntentKey) {
+        self.ask_for_checks(std::slice::from_ref(key)).await;
+    }
+
+    /// Of at most 256.
+    pub async fn ask_for_checks(&self, keys: &[IntentKey]) {
         let n = {
             let mut n = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
             *n += 1;
             *n
         };
         let correlation = CorrelationId::parse(&format!("request-{n}")).expect("an id");
-        let (id, job) = job::request(P, vec![key.clone()], correlation);
+        let (id, job) = job::request(P, keys.to_vec(), correlation);
         self.enqueue(NewJob::of(id, sweep(), &job, None)).await;
     }
 
@@ -176,11 +203,7 @@ impl Story {
                 assert_eq!(outcome, self.chain.decide(&cx, job, facts), "decided differently");
                 outcome
             }
-            Err(Fault::Throttled { until, .. }) => Outcome::Defer { at: until },
-            Err(Fault::Transient { what }) => {
-                Outcome::Retry { at: now + Duration::seconds(5), because: what }
-            }
-            Err(fault) => self.chain.gave_up(&cx, job, &fault),
+            Err(fault) => self.chain.after(&cx, job, &fault),
         }
     }
 
@@ -241,6 +264,32 @@ impl Story {
         self.minutes(key, kind).await.len()
     }
 
+    /// What people were told about one topic, message by message.
+    pub fn told(&self, topic: Topic) -> Vec<NoticeGroup> {
+        let all = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.into_iter().flat_map(|d| d.groups).filter(|g| g.topic == topic).collect()
+    }
+
+    /// All events of a kind, of all intents.
+    pub async fn all_events(&self, kind: EventKind) -> Vec<Event> {
+        let filter = EventFilter { kind: Some(kind), ..EventFilter::default() };
+        let found = self.store.events(&filter, &BTreeMap::new(), 1_000_000).await.expect("events");
+        found.into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// All findings.
+    pub async fn findings(&self) -> Vec<Finding> {
+        let (mut all, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let page = self.store.list_findings(cursor.as_deref(), 1_000).await.expect("findings");
+            all.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                return all;
+            }
+        }
+    }
+
     /// Reasons of all dead letters.
     pub async fn dead(&self) -> Vec<String> {
         let mut all = Vec::new();
@@ -251,6 +300,13 @@ impl Story {
         }
         all
     }
+}
+
+/// Under this policy, one channel is told everything.
+pub fn rules(policy: Policy) -> Rules {
+    let topics = Topic::ALL.to_vec();
+    let people = Route { channel: "people".into(), topics, tenants: Vec::new(), min_severity: Severity::Low };
+    Rules { policy, routes: vec![people], ..Rules::default() }
 }
 
 fn sweep() -> Queue {
@@ -310,9 +366,22 @@ impl Ports for Story {
             None => Err(Fault::permanent("no connection")),
         }
     }
-    async fn notify(&self, notice: &Notice, _: &EffectKey) -> Result<(), Fault> {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice.clone());
-        Ok(())
+    async fn notices(&self, limit: usize) -> Result<Vec<Notice>, Fault> {
+        self.store.notices(limit).await.map_err(fault)
+    }
+    async fn reserve(
+        &self,
+        tenant: &str,
+        plane: PlaneKind,
+        caps: &Caps,
+        key: &EffectKey,
+        now: Time,
+    ) -> Result<Reserved, Fault> {
+        self.store.reserve(tenant, plane, caps, key.as_str(), now).await.map_err(fault)
+    }
+    async fn deliver(&self, delivery: &Delivery, _: &EffectKey) -> Result<Receipt, Fault> {
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).push(delivery.clone());
+        Ok(Receipt { note: "told".into(), changed: true })
     }
 }
 

@@ -39,6 +39,7 @@ fn folder(tenant: &str) -> Intent {
         }),
         desired: Desired { assignment: None, version: None, compliant: true },
         labels: BTreeMap::new(),
+        windows: Vec::new(),
         ..assigned(tenant, 0)
     }
 }

@@ -1,6 +1,6 @@
 //! An application that accepts every assignment and forgets it: three attempts, 1 h, 2 h and 4 h, then people.
 
-use trueup_model::{ApprovalKind, Condition, Duration, EventKind, Verdict};
+use trueup_model::{ApprovalKind, Condition, Duration, EventKind, Topic, Verdict};
 use trueup_simulators::{Mischief, app_id};
 use trueup_tests::fleet::world_graph::{TENANT, assigned, key};
 use trueup_tests::fleet::world_story::Story;
@@ -31,9 +31,10 @@ async fn three_attempts_then_the_board_at_seven_hours_and_nothing_after_it() {
     assert_eq!(approvals[0].kind, ApprovalKind::Cab);
     assert_eq!(approvals[0].plan.actions.len(), 1, "what was tried");
     assert_eq!(story.finding(&it).await.decision.verdict, Verdict::Cab);
-    let notices = story.notices.lock().expect("a lock").clone();
-    assert_eq!(notices.len(), 1, "{notices:?}");
-    assert!(notices[0].text.contains("after 3 attempts"), "{notices:?}");
+    story.pass(Duration::minutes(2)).await;
+    let told = story.told(Topic::Escalated);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].examples[0].text.contains("after 3 attempts"), "{told:#?}");
 
     // Two days of looking on: drifted, known, and left to people.
     story.pass(Duration::days(2)).await;
@@ -77,5 +78,5 @@ async fn mended_by_the_second_attempt_is_never_escalated() {
     assert_eq!(story.minutes(&it, EventKind::RemediationStarted).await, [0, 60]);
     assert_eq!(story.minutes(&it, EventKind::RemediationVerified).await, [65]);
     assert_eq!(story.happened(&it, EventKind::Escalated).await, 0);
-    assert!(story.notices.lock().expect("a lock").is_empty());
+    assert!(story.told(Topic::Escalated).is_empty());
 }

@@ -320,6 +320,6 @@ impl Plane for Ansible {
 fn ansible(target: &Target) -> Option<&AnsibleTarget> {
     match target {
         Target::Ansible(target) => Some(target),
-        Target::Intune(_) => None,
+        _ => None,
     }
 }

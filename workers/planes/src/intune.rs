@@ -17,23 +17,34 @@ use trueup_model::job::Check;
 use trueup_model::target::{IntuneTarget, is_guid};
 use trueup_model::{Action, Duration, EffectKey, Fault, Observed, Receipt, SharedClock, Target};
 
-use crate::http::{Http, Quota, base_url};
+use crate::broker::{Lane, lane_of};
+use crate::http::{Hints, Http, HttpOptions, base_url};
 use crate::secret::SecretRef;
-use crate::{ConfigError, Plane, Secrets};
+use crate::{Broker, ConfigError, Plane, Secrets};
 
 pub mod assign;
+mod devices;
+pub(crate) mod doubt;
 mod graph;
+mod loads;
 mod observe;
 pub mod parse;
+mod quota;
 pub mod request;
-mod snapshot;
+pub(crate) mod snapshot;
 mod token;
+mod weigh;
 
 use assign::{Wanted, merge};
 use graph::{Graph, ItemFault};
 use observe::Reads;
+pub use quota::Quota;
 use token::Tokens;
 
+const HINTS: Hints = Hints {
+    unauthorized: "check client_id, client_secret and directory_tenant of the connection, and that the secret has not expired",
+    forbidden: "check that the application has the permission and an admin consented",
+};
 /// Devices that one action may ask to check in.
 const MAX_DEVICES: usize = 200;
 
@@ -62,7 +73,9 @@ pub struct IntuneConfig {
     /// Default `https://login.microsoftonline.com`.
     #[serde(default = "login_url")]
     pub login_url: String,
-    /// An answer may serve other checks for this long, in seconds. Default 30.
+    /// What was read serves other checks for this long, in seconds. Default 225: a quarter of the shortest interval
+    /// between two checks of an intent (critical, 15 minutes), so that no check is judged by data that is much older
+    /// than the check itself. A look that somebody asked for, or that verifies an action, always reads anew.
     #[serde(default = "reuse_seconds")]
     pub reuse_seconds: u32,
     #[serde(default)]
@@ -76,11 +89,13 @@ fn login_url() -> String {
     "https://login.microsoftonline.com".into()
 }
 fn reuse_seconds() -> u32 {
-    30
+    225
 }
 
 #[derive(Debug)]
 pub struct Intune {
+    /// `connection 'contoso-intune'`, for whoever reads a fault at night.
+    name: String,
     graph: Graph,
     reads: Reads,
     /// One write at a time for this connection: two that read the same set would undo each other.
@@ -92,6 +107,7 @@ impl Intune {
         config: &IntuneConfig,
         clock: SharedClock,
         secrets: &dyn Secrets,
+        broker: Arc<dyn Broker>,
     ) -> Result<Self, ConfigError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
         if config.directory_tenant.is_empty() || !config.directory_tenant.bytes().all(plain) {
@@ -107,12 +123,22 @@ impl Intune {
         let token_url =
             format!("{}/{}/oauth2/v2.0/token", login.as_str().trim_end_matches('/'), config.directory_tenant);
         let token_url = base_url("login_url", &token_url)?;
-        let plain = base.scheme() == "http" && login.scheme() == "http";
-        let http = Arc::new(Http::new(clock, &config.quota, plain)?);
-        let tokens = Tokens::new(http.clone(), token_url, &config.client_id, secret);
+        let options = HttpOptions {
+            clock,
+            connection: config.name.clone(),
+            budgets: config.quota.budgets(),
+            at_most: None,
+            ca: None,
+            plain: base.scheme() == "http" && login.scheme() == "http",
+            cookies: false,
+            hints: HINTS,
+        };
+        let http = Arc::new(Http::new(options, broker)?);
+        let tokens = Arc::new(Tokens::new(http.clone(), token_url, &config.client_id, secret));
         let reuse = Duration::seconds(i64::from(config.reuse_seconds));
         Ok(Self {
-            graph: Graph { http, tokens, base },
+            name: format!("connection '{}'", config.name),
+            graph: Graph { http, tokens, base, lane: Lane::Write },
             reads: Reads::new(reuse),
             writing: tokio::sync::Mutex::default(),
         })
@@ -133,8 +159,8 @@ impl Intune {
         let (before, after) = (current.len(), set.len());
         let sent = self.graph.send(&request::assign(app, set), Some(key)).await;
         // Also after a failure: it may have arrived.
-        self.reads.assignments.forget(&app.to_ascii_lowercase());
-        let status = sent?;
+        self.reads.assigned(app);
+        let status = sent.map_err(|fault| assign::explain(fault, &current, wanted))?;
         let note =
             format!("{status} from POST mobileApps/{app}/assign: {before} assignments before, {after} now");
         Ok(Receipt { note, changed: true })
@@ -191,14 +217,16 @@ fn belongs(target: &IntuneTarget, app: &str) -> Result<(), Fault> {
 #[async_trait]
 impl Plane for Intune {
     async fn observe(&self, checks: &[Check]) -> Vec<Result<Observed, Fault>> {
-        self.reads.observe(&self.graph, checks).await
+        let answers = self.reads.observe(&self.graph.at(lane_of(checks)), checks).await;
+        answers.into_iter().map(|answer| answer.map_err(|fault| fault.about(&self.name))).collect()
     }
 
     async fn apply(&self, target: &Target, action: &Action, key: &EffectKey) -> Result<Receipt, Fault> {
         let Target::Intune(target) = target else {
             return Err(Fault::bug(format!("a target of {} was sent to intune", target.plane())));
         };
-        match action {
+        self.reads.touched(&target.app_name);
+        let done = match action {
             Action::Assign { app, install, include, exclude, remove } => {
                 belongs(target, app)?;
                 let wanted = Wanted {
@@ -214,7 +242,8 @@ impl Plane for Intune {
                 self.assign(app, &Wanted { remove: Some(remove), ..Wanted::default() }, key).await
             }
             Action::Comply { devices } => self.sync(devices, key).await,
-        }
+        };
+        done.map_err(|fault| fault.about(&self.name))
     }
 
     async fn probe(&self) -> Result<String, Fault> {

@@ -7,14 +7,20 @@ use async_trait::async_trait;
 use trueup_model::{Action, EffectKey, Fault, Observed, Receipt, Target, job::Check};
 
 pub mod ansible;
+pub mod broker;
+pub mod channels;
 pub mod cli;
+pub mod configmgr;
 pub mod http;
 pub mod intune;
+pub mod jamf;
+pub mod metrics;
 pub mod redact;
 pub mod registry;
 mod retry;
 pub mod secret;
 
+pub use broker::{Broker, LocalBroker};
 pub use registry::{ConfigError, ConnectionConfig, Planes, connect};
 pub use secret::{FixedSecrets, HostSecrets, Secret, SecretRef, Secrets};
 

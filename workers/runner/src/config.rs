@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use trueup_engine::{Archive, Store};
 use trueup_model::{Ladder, PlaneKind, SharedClock};
-use trueup_planes::{ConnectionConfig, HostSecrets, Planes, Secrets};
+use trueup_planes::channels::{ChannelConfig, Channels};
+use trueup_planes::{Broker, LocalBroker, ConnectionConfig, HostSecrets, Planes, Secrets};
 use trueup_workflows::{Chain, Policy, Rules, Settings};
 
 use crate::fleet::{Fleet, FleetError};
-use crate::notify::LogNotifier;
 use crate::options::{Options, Slots};
 
 /// `trueup work --config FILE`. Every key can be left out.
@@ -30,6 +30,9 @@ pub struct WorkConfig {
     pub policy: Option<PathBuf>,
     /// Timing and limits of the chain.
     pub settings: Settings,
+    /// Who is told what. Default: the log, of what ends in people's hands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notifications: Option<Vec<ChannelConfig>>,
     /// Jobs worked on at the same time.
     pub slots: Slots,
     /// The planes this process serves. Default: all.
@@ -42,6 +45,10 @@ pub struct WorkConfig {
 }
 
 impl WorkConfig {
+    fn channels(&self) -> Vec<ChannelConfig> {
+        self.notifications.clone().unwrap_or_else(|| vec![ChannelConfig::log()])
+    }
+
     fn chain(&self) -> Result<Chain, FleetError> {
         let policy = match &self.policy {
             None => Policy::default(),
@@ -53,7 +60,12 @@ impl WorkConfig {
                 Policy::parse(&text).map_err(|e| FleetError::Config(format!("{shown}: {e}")))?
             }
         };
-        Ok(Chain::new(Rules { settings: self.settings.clone(), policy, ladder: Ladder::default() }))
+        Ok(Chain::new(Rules {
+            settings: self.settings.clone(),
+            policy,
+            ladder: Ladder::default(),
+            routes: self.channels().iter().map(ChannelConfig::route).collect(),
+        }))
     }
 
     /// Starts this process's share of the fleet on an open store, with secrets from this host.
@@ -69,8 +81,11 @@ impl WorkConfig {
         secrets: &dyn Secrets,
     ) -> Result<Fleet, FleetError> {
         let chain = self.chain()?;
-        let planes = Planes::connect(&self.connections, &clock, secrets)
+        let broker: Arc<dyn Broker> = Arc::new(LocalBroker::new(clock.clone()));
+        let planes = Planes::connect(&self.connections, &clock, secrets, &broker)
             .map_err(|e| FleetError::Config(e.to_string()))?;
+        let channels =
+            Channels::open(&self.channels(), secrets).map_err(|e| FleetError::Config(e.to_string()))?;
         let archive = match &self.archive {
             Some(dir) => Some(Archive::open(dir).map_err(|e| FleetError::Config(e.to_string()))?),
             None => {
@@ -86,8 +101,7 @@ impl WorkConfig {
             planes: self.planes.clone().unwrap_or_else(|| PlaneKind::ALL.to_vec()),
             ..Options::default()
         };
-        let mut fleet =
-            Fleet::start(store.clone(), planes, Arc::new(LogNotifier), chain, clock, options).await?;
+        let mut fleet = Fleet::start(store.clone(), planes, channels, chain, clock, options).await?;
         if let Some(archive) = archive {
             fleet.archive(archive, store);
         }

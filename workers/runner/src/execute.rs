@@ -3,20 +3,14 @@
 use std::sync::Arc;
 
 use apalis_core::error::BoxDynError;
-use chrono::TimeDelta;
 use tracing::Instrument;
 use trueup_engine::Leased;
 use trueup_model::job::Cx;
-use trueup_model::{Fault, Job, Outcome, SharedClock, Time};
-use trueup_workflows::Chain;
+use trueup_model::{Fault, Outcome, SharedClock, Time};
+use trueup_workflows::{Chain, retries};
 
 use crate::ports::FleetPorts;
 use crate::trace;
-
-/// Tries of a job that ends in faults which may pass, before it goes to the dead letters.
-const TRIES: u32 = 8;
-/// Tries of a job that ends in faults which are ours.
-const TRIES_OF_BUGS: u32 = 3;
 
 /// Everything an execution needs. One per process.
 pub(crate) struct Executor {
@@ -58,27 +52,18 @@ pub(crate) async fn execute(leased: Leased, executor: Arc<Executor>) -> Result<E
     Ok(Ended { outcome, traceparent: onward.as_str().to_owned() })
 }
 
-/// What becomes of a job whose gathering failed.
+/// What becomes of a job whose gathering failed, and a line about it.
 pub(crate) fn after(fault: &Fault, leased: &Leased, now: Time) -> Outcome {
-    let tries = match fault {
-        // Believed between a second and an hour, so that no answer can make it spin or sleep for good.
-        Fault::Throttled { until, .. } => {
-            return Outcome::Defer {
-                at: (*until).clamp(now + TimeDelta::seconds(1), now + TimeDelta::hours(1)),
-            };
+    let outcome = retries::after(&leased.job, fault, leased.attempt, now);
+    match &outcome {
+        Outcome::Dead { because } => {
+            tracing::error!(job = %leased.id, queue = %leased.queue, tries = leased.attempt, "to the dead letters: {because}");
         }
-        Fault::Transient { .. } => TRIES,
-        Fault::Permanent { .. } => 1,
-        Fault::Bug { .. } => TRIES_OF_BUGS,
-    };
-    let because = fault.to_string();
-    // The tick is the guarantee that anything is ever looked at: it goes on however often it fails.
-    let is_tick = matches!(leased.job.as_ref(), Job::Sweep(s) if s.only.is_none());
-    if leased.attempt >= tries && !is_tick {
-        tracing::error!(job = %leased.id, queue = %leased.queue, tries = leased.attempt, "to the dead letters: {because}");
-        return Outcome::Dead { because };
+        Outcome::Retry { at, because } => {
+            tracing::warn!(job = %leased.id, queue = %leased.queue, attempt = leased.attempt, %at, "will be tried again: {because}");
+        }
+        // Shown with the queue, for as long as it waits.
+        Outcome::Defer { .. } | Outcome::Done(_) => {}
     }
-    let wait = TimeDelta::seconds(5i64 << (leased.attempt - 1).min(6));
-    tracing::warn!(job = %leased.id, queue = %leased.queue, attempt = leased.attempt, "will be tried again: {because}");
-    Outcome::Retry { at: now + wait, because }
+    outcome
 }

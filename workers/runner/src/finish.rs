@@ -14,9 +14,10 @@ use futures::future::BoxFuture;
 use tower::{Layer, Service, ServiceExt};
 use trueup_engine::{Committer, Leased};
 use trueup_model::commit::Committed;
-use trueup_model::{Fault, Outcome, SharedClock};
+use trueup_model::{Fault, Outcome, SharedClock, Time};
 
 use crate::execute::{Ended, after};
+use crate::metrics::{Metrics, Pending};
 use crate::trace;
 
 /// Executions of one job in a row that may end in a conflict.
@@ -26,6 +27,7 @@ const CONFLICTS: usize = 5;
 pub(crate) struct Finish {
     pub(crate) committer: Committer,
     pub(crate) clock: SharedClock,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl<S> Layer<S> for Finish {
@@ -74,11 +76,12 @@ impl Finish {
     {
         let leased = task.args.clone();
         for _ in 0..CONFLICTS {
+            let began = self.clock.now();
             let ended = match inner.clone().oneshot(task.clone()).await {
                 Ok(ended) => ended,
                 Err(e) => self.failed(&leased, e.into()),
             };
-            match self.commit(&leased, ended).await {
+            match self.commit(&leased, ended, began).await {
                 Committed::Yes => {
                     trace::record_beginning(&leased, self.clock.now());
                     return;
@@ -92,13 +95,16 @@ impl Finish {
                     let because = "its commit was refused as malformed".to_owned();
                     tracing::error!(job = %leased.id, queue = %leased.queue, "to the dead letters: {because}");
                     let ended = Ended { outcome: Outcome::Dead { because }, traceparent: String::new() };
-                    self.commit(&leased, ended).await;
+                    self.commit(&leased, ended, began).await;
                     return;
                 }
             }
         }
         let at = self.clock.now() + TimeDelta::seconds(1);
-        self.commit(&leased, Ended { outcome: Outcome::Defer { at }, traceparent: String::new() }).await;
+        let because =
+            Some("what it wrote was changed by others each time it tried; it tries again".to_owned());
+        let outcome = Outcome::Defer { at, because };
+        self.commit(&leased, Ended { outcome, traceparent: String::new() }, self.clock.now()).await;
     }
 
     /// A panic or a timeout: ours to mend, but the job is not lost.
@@ -107,13 +113,16 @@ impl Finish {
         Ended { outcome, traceparent: leased.traceparent.clone().unwrap_or_default() }
     }
 
-    async fn commit(&self, leased: &Leased, ended: Ended) -> Committed {
+    async fn commit(&self, leased: &Leased, ended: Ended, began: Time) -> Committed {
+        let pending = Pending::of(leased, &ended.outcome);
         let ended = trueup_engine::Ended {
             job: leased.id.clone(),
             queue: leased.queue,
             outcome: ended.outcome,
             traceparent: Some(ended.traceparent),
         };
-        self.committer.commit(leased.partition, &leased.who, ended).await
+        let answer = self.committer.commit(leased.partition, &leased.who, ended).await;
+        self.metrics.committed(leased, &pending, answer, began, self.clock.now());
+        answer
     }
 }

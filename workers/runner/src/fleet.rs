@@ -13,11 +13,12 @@ use tower::timeout::TimeoutLayer;
 use trueup_engine::{Archive, EngineError, HubOptions, Leased, Started, Stop, Store};
 use trueup_model::SharedClock;
 use trueup_planes::Planes;
+use trueup_planes::channels::Channels;
 use trueup_workflows::Chain;
 
 use crate::execute::{Executor, execute};
 use crate::finish::Finish;
-use crate::notify::Notifier;
+use crate::metrics::Metrics;
 use crate::options::{Options, time_limit};
 use crate::ports::FleetPorts;
 
@@ -49,7 +50,7 @@ impl Fleet {
     pub async fn start(
         store: Arc<dyn Store>,
         planes: Planes,
-        notifier: Arc<dyn Notifier>,
+        channels: Channels,
         chain: Chain,
         clock: SharedClock,
         options: Options,
@@ -63,9 +64,11 @@ impl Fleet {
         }
         let hub = HubOptions { slots: options.by_queue(), ticks: true };
         let mut started = trueup_engine::start(store.clone(), clock.clone(), hub);
+        let metrics = Arc::new(Metrics::new(&trueup_boot::metrics::of_process().meter()));
+        planes.all().iter().for_each(|(tenant, plane, _)| metrics.expect(tenant, *plane));
         let executor =
-            Arc::new(Executor { chain, ports: FleetPorts { store, planes, notifier }, clock: clock.clone() });
-        let finish = Finish { committer: started.committer.clone(), clock };
+            Arc::new(Executor { chain, ports: FleetPorts { store, planes, channels }, clock: clock.clone() });
+        let finish = Finish { committer: started.committer.clone(), clock, metrics };
         let mut workers = JoinSet::new();
         let ending = CancellationToken::new();
         for lane in std::mem::take(&mut started.lanes) {

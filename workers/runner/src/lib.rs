@@ -7,14 +7,14 @@ mod config;
 mod execute;
 mod finish;
 mod fleet;
-mod notify;
+mod metrics;
 mod options;
 mod ports;
 mod trace;
 
 pub use config::WorkConfig;
 pub use fleet::{Fleet, FleetError};
-pub use notify::{LogNotifier, Notifier};
 pub use options::{Options, Slots};
+pub use trueup_planes::channels::{ChannelConfig, Channels};
 pub use trueup_planes::{FixedSecrets, Secret};
 pub use trueup_workflows::policy::DEFAULT as DEFAULT_POLICY;

@@ -18,11 +18,12 @@ pub struct Slots {
     /// Per plane.
     pub remediate: usize,
     pub escalate: usize,
+    pub notify: usize,
 }
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { sweep: 4, query: 8, compare: 16, emit: 64, remediate: 16, escalate: 8 }
+        Self { sweep: 4, query: 8, compare: 16, emit: 64, remediate: 16, escalate: 8, notify: 4 }
     }
 }
 
@@ -55,6 +56,7 @@ impl Options {
                     StepName::Emit => s.emit,
                     StepName::Remediate => s.remediate,
                     StepName::Escalate => s.escalate,
+                    StepName::Notify => s.notify,
                 };
                 (q, n)
             })
@@ -68,7 +70,7 @@ impl Options {
 pub(crate) fn time_limit(step: StepName) -> Duration {
     Duration::from_secs(match step {
         StepName::Query | StepName::Remediate => 20 * 60,
-        StepName::Escalate => 2 * 60,
+        StepName::Escalate | StepName::Notify => 2 * 60,
         StepName::Sweep | StepName::Compare | StepName::Emit => 60,
     })
 }

@@ -6,18 +6,17 @@ use async_trait::async_trait;
 use trueup_engine::{EngineError, Patience, Store};
 use trueup_model::job::Check;
 use trueup_model::{
-    Action, Approval, EffectKey, Fault, Finding, IntentKey, IntentRecord, Observed, Partition, PlaneKind,
-    Queue, Receipt, Target, Time,
+    Action, Approval, Caps, Delivery, EffectKey, Fault, Finding, IntentKey, IntentRecord, Notice, Observed,
+    Partition, PlaneKind, Queue, Receipt, Reserved, Target, Time,
 };
+use trueup_planes::channels::Channels;
 use trueup_planes::{Plane, Planes};
-use trueup_workflows::{Notice, Ports};
-
-use crate::notify::Notifier;
+use trueup_workflows::Ports;
 
 pub(crate) struct FleetPorts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) planes: Planes,
-    pub(crate) notifier: Arc<dyn Notifier>,
+    pub(crate) channels: Channels,
 }
 
 /// Failures (with their waits: about 15 s) after which a read gives up.
@@ -76,6 +75,19 @@ impl Ports for FleetPorts {
     async fn backlog(&self, p: Partition, queue: Queue) -> Result<u64, Fault> {
         insist!("backlog", self.store.backlog(p, queue))
     }
+    async fn notices(&self, limit: usize) -> Result<Vec<Notice>, Fault> {
+        insist!("notices", self.store.notices(limit))
+    }
+    async fn reserve(
+        &self,
+        tenant: &str,
+        plane: PlaneKind,
+        caps: &Caps,
+        key: &EffectKey,
+        now: Time,
+    ) -> Result<Reserved, Fault> {
+        insist!("reserve", self.store.reserve(tenant, plane, caps, key.as_str(), now))
+    }
 
     async fn observe(
         &self,
@@ -84,7 +96,12 @@ impl Ports for FleetPorts {
         checks: &[Check],
     ) -> Vec<Result<Observed, Fault>> {
         match self.plane(tenant, plane) {
-            Ok(plane) => plane.observe(checks).await,
+            Ok(connection) => {
+                let answers = connection.observe(checks).await;
+                let asked = answers.iter().filter(|a| !matches!(a, Err(Fault::Throttled { .. }))).count();
+                trueup_planes::metrics::checked(tenant, plane, asked as u64);
+                answers
+            }
             Err(fault) => vec![Err(fault); checks.len()],
         }
     }
@@ -99,7 +116,7 @@ impl Ports for FleetPorts {
         self.plane(tenant, target.plane())?.apply(target, action, key).await
     }
 
-    async fn notify(&self, notice: &Notice, key: &EffectKey) -> Result<(), Fault> {
-        self.notifier.notify(notice, key).await
+    async fn deliver(&self, delivery: &Delivery, key: &EffectKey) -> Result<Receipt, Fault> {
+        self.channels.deliver(delivery, key).await
     }
 }

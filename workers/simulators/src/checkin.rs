@@ -95,7 +95,7 @@ impl State {
             let reaches = |a: &&Assignment| match &a.reach {
                 Reach::Group(group) => known.groups.contains(group),
                 Reach::AllUsers | Reach::AllDevices => true,
-                Reach::Exclusion(_) => false,
+                Reach::Exclusion(_) | Reach::Other(_) => false,
             };
             let shut_out =
                 |a: &Assignment| matches!(&a.reach, Reach::Exclusion(g) if known.groups.contains(g));

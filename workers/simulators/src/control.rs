@@ -1,7 +1,7 @@
 //! `/_sim/…`: seeing and steering a simulator that runs in another process.
 //!
 //! `GET /_sim/tenants` · `GET /_sim/tenants/{t}` (counts) · `GET …/writes` · `POST …/mischief` ([`Mischief`]) ·
-//! `POST …/troubles` ([`Planned`]) · `DELETE …/troubles` · `DELETE …/tokens`.
+//! `POST …/troubles` ([`Planned`]) · `DELETE …/troubles` · `DELETE …/tokens` · `DELETE …/secret` (it is another then).
 
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ pub(crate) fn router() -> Router<Simulator> {
         .route("/tenants/{tenant}/mischief", post(mischief))
         .route("/tenants/{tenant}/troubles", post(trouble).delete(no_trouble))
         .route("/tenants/{tenant}/tokens", delete(revoke))
+        .route("/tenants/{tenant}/secret", delete(rotate))
 }
 
 fn find(simulator: &Simulator, name: &str) -> Result<Arc<Tenant>, Refused> {
@@ -79,5 +80,10 @@ async fn no_trouble(
 
 async fn revoke(State(simulator): State<Simulator>, Path(name): Path<String>) -> Result<StatusCode, Refused> {
     find(&simulator, &name)?.revoke_tokens();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn rotate(State(simulator): State<Simulator>, Path(name): Path<String>) -> Result<StatusCode, Refused> {
+    find(&simulator, &name)?.rotate_secret();
     Ok(StatusCode::NO_CONTENT)
 }

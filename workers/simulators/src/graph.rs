@@ -12,6 +12,7 @@ mod devices;
 pub(crate) mod odata;
 pub mod vocabulary;
 
+pub(crate) use assign::write as served;
 use odata::Options;
 
 /// A request with a good token, below the version root.
@@ -39,6 +40,7 @@ pub(crate) enum LinkStyle {
     Right,
     Foreign,
     Circular,
+    Looping,
 }
 
 #[derive(Debug, Clone, PartialEq)]

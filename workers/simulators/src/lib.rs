@@ -10,8 +10,10 @@
 //! Delta queries, beta properties, directory objects, permissions by scope: a token may do everything.
 
 mod checkin;
+mod configmgr;
 mod control;
 mod graph;
+pub mod jamf;
 mod login;
 mod mischief;
 mod seed;
@@ -21,9 +23,16 @@ mod tenant;
 mod throttle;
 mod trouble;
 
+pub use configmgr::{
+    CONFIGMGR_SCOPE, ConfigMgrCounts, ConfigMgrMischief, ConfigMgrOptions, ConfigMgrSeed, ConfigMgrSimulator,
+    ConfigMgrSite, ConfigMgrWrite, approved_script, baseline_id, ci_id, collection_id, device_collection_id,
+    known_classes, old_ci_id, resource_id, unapproved_script,
+};
 pub use graph::vocabulary;
-pub use mischief::Mischief;
-pub use seed::{Seed, app_id, app_name, client_id, client_secret, device_id, group_id, old_app_id};
+pub use mischief::{List, Mischief};
+pub use seed::{
+    Seed, app_id, app_name, client_id, client_secret, device_id, group_id, old_app_id, secret_after,
+};
 pub use server::Simulator;
 pub use tenant::{Counts, Tenant, Write};
 pub use throttle::{Limits, WaitStyle};

@@ -5,6 +5,20 @@ use trueup_model::{Duration, Time};
 
 use crate::state::{Assignment, Reach, State};
 
+/// What a plane with a bad day shows less of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum List {
+    /// `mobileApps`; each of them is still found by its id.
+    Applications,
+    /// The expanded assignments of `mobileApps`.
+    Assignments,
+    /// Whether `mobileApps` is expanded at all: with none shown, the property is absent.
+    Expansion,
+    DetectedApps,
+    ManagedDevices,
+}
+
 /// `app` is the id of a `mobileApp`; `devices` how many of those that report the application, from the first on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
@@ -61,6 +75,36 @@ pub enum Mischief {
     },
     /// The `mobileApp` is deleted.
     DeleteApp {
+        app: String,
+    },
+    /// The directory group is deleted. What is assigned to it stays assigned, to a group that is found nowhere.
+    DeleteGroup {
+        group: String,
+    },
+    /// The list shows only its first entries, with a 200.
+    Hide {
+        list: List,
+        keep: usize,
+    },
+    /// All lists are whole again.
+    Show,
+    /// Clocks of devices are ahead, and so is what they report.
+    ClockAhead {
+        app: String,
+        devices: u32,
+        seconds: u32,
+    },
+    /// Devices report a `complianceState` that the schema does not have.
+    StrangeCompliance {
+        app: String,
+        devices: u32,
+    },
+    /// The assignments have an `intent` that the schema does not have.
+    StrangeIntent {
+        app: String,
+    },
+    /// One more assignment, to a kind of target that the schema does not have.
+    StrangeTarget {
         app: String,
     },
 }
@@ -135,6 +179,40 @@ impl State {
                 let at = find(self, app)?;
                 self.app_at.remove(app);
                 self.apps[at].assignments.clear();
+            }
+            Mischief::DeleteGroup { group } => {
+                for device in self.members.remove(group).unwrap_or_default() {
+                    self.devices[device as usize].groups.remove(group);
+                }
+                self.deleted_groups.insert(group.clone());
+            }
+            Mischief::Hide { list, keep } => {
+                self.shown.insert(*list, *keep);
+            }
+            Mischief::Show => self.shown.clear(),
+            Mischief::ClockAhead { app, devices, seconds } => {
+                for device in self.some(app, *devices)? {
+                    self.devices[device as usize].ahead = Duration::seconds(i64::from(*seconds));
+                }
+            }
+            Mischief::StrangeCompliance { app, devices } => {
+                for device in self.some(app, *devices)? {
+                    self.devices[device as usize].compliance = "quarantined";
+                }
+            }
+            Mischief::StrangeIntent { app } => {
+                let app = find(self, app)?;
+                for assignment in &mut self.apps[app].assignments {
+                    assignment.intent = "requiredLater".into();
+                }
+            }
+            Mischief::StrangeTarget { app } => {
+                let app = find(self, app)?;
+                let target = serde_json::json!({
+                    "@odata.type": "#microsoft.graph.tagAssignmentTarget", "tagId": "t-1", "depth": {"of": [1, 2]},
+                });
+                let (intent, settings) = ("available".to_owned(), serde_json::Value::Null);
+                self.apps[app].assignments.push(Assignment { intent, reach: Reach::Other(target), settings });
             }
         }
         Ok(())

@@ -63,6 +63,14 @@ pub fn client_secret(tenant: &str) -> String {
     format!("sim-secret-{}", guid(&["sim-secret", tenant]))
 }
 
+/// The secret after it was rotated so many times.
+pub fn secret_after(tenant: &str, rotated: u32) -> String {
+    match rotated {
+        0 => client_secret(tenant),
+        n => format!("{}-{n}", client_secret(tenant)),
+    }
+}
+
 pub(crate) fn detected_id(tenant: &str, name: &str, version: &str) -> String {
     // The real ones are 64 hex digits.
     format!("{0}{0}", guid(&["sim-detected", tenant, name, version]).replace('-', ""))

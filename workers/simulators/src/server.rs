@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -154,12 +155,16 @@ async fn serve_graph(simulator: &Simulator, request: &Incoming) -> Response {
                 link: match trouble {
                     Some(Trouble::ForeignNextLink) => graph::LinkStyle::Foreign,
                     Some(Trouble::CircularNextLink) => graph::LinkStyle::Circular,
+                    Some(Trouble::LoopingNextLink) => graph::LinkStyle::Looping,
                     _ => graph::LinkStyle::Right,
                 },
             },
         ),
     };
-    let mut response = troubled(trouble, reply).await;
+    let mut response = match trouble {
+        Some(Trouble::Huge(bytes)) => huge(bytes, tenant.huge.clone()),
+        trouble => troubled(trouble, reply).await,
+    };
     if let Some(id) = request.request_id.as_deref().and_then(|id| id.parse().ok()) {
         response.headers_mut().insert("client-request-id", id);
     }
@@ -194,6 +199,21 @@ async fn troubled(trouble: Option<Trouble>, reply: Reply) -> Response {
         }
         _ => wire(reply, None),
     }
+}
+
+/// A page that is right JSON, made while it is taken.
+fn huge(bytes: u64, taken: Arc<AtomicU64>) -> Response {
+    const PIECE: &[u8] = &[b' '; 64 * 1024];
+    let pieces = (0..bytes.div_ceil(PIECE.len() as u64)).map(move |_| {
+        taken.fetch_add(PIECE.len() as u64, Ordering::Relaxed);
+        Bytes::from_static(PIECE)
+    });
+    let (first, last) = (Bytes::from_static(b"{\"value\":["), Bytes::from_static(b"]}"));
+    let all = std::iter::once(first).chain(pieces).chain(std::iter::once(last));
+    let mut response =
+        Response::new(Body::from_stream(futures::stream::iter(all.map(Ok::<_, std::io::Error>))));
+    response.headers_mut().insert("content-type", axum::http::HeaderValue::from_static("application/json"));
+    response
 }
 
 #[expect(clippy::disallowed_methods, reason = "being late is what was asked for")]

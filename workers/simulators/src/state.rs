@@ -1,12 +1,13 @@
 //! What a tenant holds: applications with assignments, devices, and what devices report. In memory, indexed, changed in
 //! place.
 
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
 use serde_json::Value;
 use trueup_model::{Duration, Time};
 
 use crate::checkin::Visit;
+use crate::mischief::List;
 use crate::seed::{Seed, app_id, app_name, detected_id, device_id, group_id, old_app_id};
 
 /// Whom an assignment reaches.
@@ -16,6 +17,8 @@ pub(crate) enum Reach {
     Exclusion(String),
     AllUsers,
     AllDevices,
+    /// A kind of target that Graph has and its published schema does not; as it is served.
+    Other(Value),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +73,8 @@ pub(crate) struct Device {
     pub(crate) extra_sync: Option<Time>,
     /// As the CSDL spells it.
     pub(crate) compliance: &'static str,
+    /// Its clock, and what it reports of it, is ahead by this much.
+    pub(crate) ahead: Duration,
     /// Checks in, and stays as it is.
     pub(crate) stubborn: bool,
     /// Does not hear `syncDevice` before its next check-in.
@@ -95,6 +100,10 @@ pub(crate) struct State {
     pub(crate) visits: BinaryHeap<std::cmp::Reverse<(Time, u32, Visit)>>,
     /// Applications that will be as they were before.
     pub(crate) reverts: BTreeSet<usize>,
+    /// Groups that were deleted. Assignments to them stay; new ones are refused.
+    pub(crate) deleted_groups: BTreeSet<String>,
+    /// How many of the first entries a list still shows.
+    pub(crate) shown: BTreeMap<List, usize>,
 }
 
 impl State {
@@ -128,6 +137,7 @@ impl State {
             phase,
             extra_sync: None,
             compliance: "compliant",
+            ahead: Duration::zero(),
             stubborn: false,
             deaf: false,
             carries: HashMap::new(),
@@ -167,6 +177,11 @@ impl State {
         at
     }
 
+    /// How many of the first entries a list shows.
+    pub(crate) fn shown(&self, list: List) -> usize {
+        self.shown.get(&list).copied().unwrap_or(usize::MAX)
+    }
+
     /// Devices that report any version of the product, in order.
     pub(crate) fn carriers(&self, product: usize) -> BTreeSet<u32> {
         let of = |at: &usize| self.detected[*at].devices.iter().copied();
@@ -179,7 +194,7 @@ impl State {
         for assignment in assignments {
             match &assignment.reach {
                 Reach::Group(group) => all.extend(self.members.get(group).into_iter().flatten().copied()),
-                Reach::Exclusion(_) => {}
+                Reach::Exclusion(_) | Reach::Other(_) => {}
                 Reach::AllUsers | Reach::AllDevices => all.extend(0..self.devices.len() as u32),
             }
         }

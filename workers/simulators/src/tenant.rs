@@ -1,14 +1,15 @@
 //! A tenant of the simulator: its state behind a lock, its tokens, its counters.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use trueup_model::{Duration, Time};
 
 use crate::Options;
 use crate::mischief::Mischief;
-use crate::seed::{Seed, client_id, client_secret};
+use crate::seed::{Seed, client_id, secret_after};
 use crate::state::State;
 use crate::throttle::{Kind, Throttle, TooMany};
 use crate::trouble::{Planned, Trouble, Troubles};
@@ -25,9 +26,23 @@ pub struct Counts {
     pub batched: u64,
     /// Refused with 429, in batches or not.
     pub throttled: u64,
+    /// Calls about applications as Graph counts them: an item of a batch is one, the batch itself none.
+    pub app_calls: u64,
+    /// Those of them that write.
+    pub app_writes: u64,
+    /// Calls about devices and what they report.
+    pub device_calls: u64,
+    pub device_writes: u64,
     pub tokens: u64,
     pub apps: usize,
     pub devices: usize,
+}
+
+impl Counts {
+    /// All calls as Graph counts them, refused ones included.
+    pub fn calls(&self) -> u64 {
+        self.app_calls + self.device_calls
+    }
 }
 
 /// A write that was accepted.
@@ -50,6 +65,8 @@ struct Inside {
     state: State,
     tokens: HashMap<String, Token>,
     issued: u64,
+    /// How often the client secret was.
+    rotated: u32,
     throttle: Throttle,
     troubles: Troubles,
     counts: Counts,
@@ -62,6 +79,7 @@ pub struct Tenant {
     pub(crate) name: String,
     pub(crate) options: Options,
     inside: Mutex<Inside>,
+    pub(crate) huge: Arc<AtomicU64>,
 }
 
 impl Tenant {
@@ -70,12 +88,13 @@ impl Tenant {
             state: State::new(name),
             tokens: HashMap::new(),
             issued: 0,
+            rotated: 0,
             throttle: Throttle::default(),
             troubles: Troubles::default(),
             counts: Counts::default(),
             writes: VecDeque::new(),
         };
-        Self { name: name.to_owned(), options, inside: Mutex::new(inside) }
+        Self { name: name.to_owned(), options, inside: Mutex::new(inside), huge: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -113,9 +132,29 @@ impl Tenant {
         self.lock().tokens.clear();
     }
 
+    /// The client secret is another from now on ([`secret_after`]), and tokens got with the old one are refused.
+    pub fn rotate_secret(&self) {
+        let mut inside = self.lock();
+        inside.rotated += 1;
+        inside.tokens.clear();
+    }
+
+    /// Bytes of [`Trouble::Huge`] answers that were taken from it.
+    pub fn huge_bytes(&self) -> u64 {
+        self.huge.load(Ordering::Relaxed)
+    }
+
     pub fn counts(&self) -> Counts {
         let inside = self.lock();
         Counts { apps: inside.state.app_at.len(), devices: inside.state.devices.len(), ..inside.counts }
+    }
+
+    /// The assignments of a `mobileApp`, as they are served; none if there is no such application.
+    pub fn assigned(&self, app: &str) -> Vec<serde_json::Value> {
+        self.with_state(|state, _| {
+            let assignments = state.app_at.get(app).map(|at| &state.apps[*at].assignments);
+            assignments.into_iter().flatten().enumerate().map(|(n, a)| crate::graph::served(a, n)).collect()
+        })
     }
 
     /// Accepted writes, oldest first.
@@ -145,7 +184,8 @@ impl Tenant {
     }
 
     pub(crate) fn knows(&self, id: &str, secret: &str) -> bool {
-        id == client_id(&self.name) && secret == client_secret(&self.name)
+        let rotated = self.lock().rotated;
+        id == client_id(&self.name) && secret == secret_after(&self.name, rotated)
     }
 
     /// A token, and its life in seconds.
@@ -176,6 +216,13 @@ impl Tenant {
         let now = self.options.throttle_clock.now();
         let mut inside = self.lock();
         inside.counts.batched += u64::from(batched);
+        let counts = &mut inside.counts;
+        let (calls, writes) = match kind.devices {
+            true => (&mut counts.device_calls, &mut counts.device_writes),
+            false => (&mut counts.app_calls, &mut counts.app_writes),
+        };
+        *calls += 1;
+        *writes += u64::from(kind.write);
         let result = inside.throttle.admit(client, kind, &self.options.limits, self.options.wait, now);
         inside.counts.throttled += u64::from(result.is_err());
         result

@@ -191,6 +191,31 @@ mod tests {
         assert_eq!(admit("a", device, 41), Ok(()), "devices are counted apart");
     }
 
+    /// Any twenty seconds, not those of some clock: what was used early in a window is given back early in the next.
+    #[test]
+    fn the_published_limits_hold_in_any_twenty_seconds() {
+        for (devices, write, limit) in
+            [(false, false, 1000), (false, true, 100), (true, false, 2000), (true, true, 200)]
+        {
+            let kind = Kind { devices, write };
+            let mut throttle = Throttle::default();
+            let mut admitted: Vec<i64> = Vec::new();
+            // Twice what is allowed, evenly, for a minute.
+            for ms in (0..60_000).step_by(20_000 / limit / 2) {
+                let now = Time::UNIX_EPOCH + Duration::milliseconds(ms);
+                if throttle.admit("a", kind, &Limits::default(), WaitStyle::Silent, now).is_ok() {
+                    admitted.push(ms);
+                }
+            }
+            let most = admitted
+                .iter()
+                .enumerate()
+                .map(|(i, from)| admitted[i..].iter().take_while(|at| **at < from + WINDOW_MS).count());
+            assert_eq!(most.max(), Some(limit), "{kind:?}");
+            assert!(admitted.len() >= 3 * limit, "{kind:?}: nothing is refused that is allowed");
+        }
+    }
+
     #[test]
     fn three_ways_to_say_wait() {
         let said: Vec<_> = (1..=3).map(|turn| words(WaitStyle::Mixed, turn, 2_128)).collect();

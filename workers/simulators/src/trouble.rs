@@ -26,6 +26,10 @@ pub enum Trouble {
     ForeignNextLink,
     /// `@odata.nextLink` leads back to the same page for ever.
     CircularNextLink,
+    /// `@odata.nextLink` leads back and forth between the list's beginning and a later page.
+    LoopingNextLink,
+    /// 200 with a page of that many bytes.
+    Huge(u64),
     /// An item of a batch is answered with this status.
     Item { status: u16, retry_after: Option<String> },
     /// An item of a batch is not answered.

@@ -181,6 +181,7 @@ async fn lists_have_pages_that_follow_each_other() {
         ("/v1.0/deviceAppManagement/mobileApps?$select=id", 250, 3),
         ("/v1.0/deviceManagement/detectedApps", 250, 5),
         ("/v1.0/deviceManagement/managedDevices?$top=300", 300, 1),
+        ("/v1.0/deviceManagement/managedDevices?$select=id,complianceState,lastSyncDateTime&$top=70", 300, 5),
     ] {
         let (mut next, mut seen, mut count) = (Some(path.to_owned()), std::collections::BTreeSet::new(), 0);
         while let Some(link) = next {
@@ -270,6 +271,61 @@ async fn batches() {
         )
         .await;
     assert_eq!(nested["responses"][0]["status"], 400);
+}
+
+#[tokio::test]
+async fn calls_are_counted_as_graph_counts_them() {
+    let rig = Rig::new().await;
+    let get = |id: &str, url: &str| json!({"id": id, "method": "GET", "url": url});
+    let batch = json!({"requests": [
+        get("1", "/deviceAppManagement/mobileApps?$top=1"),
+        get("2", "/deviceManagement/managedDevices?$top=1"),
+        get("3", "/deviceManagement/detectedApps"),
+    ]});
+    rig.call("POST", "/v1.0/$batch", Some(batch)).await;
+    rig.get("/v1.0/deviceAppManagement/mobileApps").await;
+    rig.call(
+        "POST",
+        &format!("/v1.0/deviceManagement/managedDevices/{}/syncDevice", device_id("t", 0)),
+        None,
+    )
+    .await;
+    let counts = rig.simulator.tenant("t").counts();
+    assert_eq!((counts.requests, counts.batched, counts.calls()), (3, 3, 5));
+    assert_eq!(
+        (counts.app_calls, counts.app_writes, counts.device_calls, counts.device_writes),
+        (2, 0, 3, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_rotated_secret_ends_what_was_got_with_it() {
+    let mut rig = Rig::new().await;
+    rig.simulator.tenant("t").rotate_secret();
+    assert_eq!(rig.get("/v1.0/deviceAppManagement/mobileApps?$top=1").await.0, 401);
+    assert_eq!(rig.login(&form("t")).await.0, 401);
+    let (status, body) = rig.login(&form("t").replace(&client_secret("t"), &secret_after("t", 1))).await;
+    assert_eq!(status, 200);
+    rig.token = body["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(rig.get("/v1.0/deviceAppManagement/mobileApps?$top=1").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_deleted_group_stays_assigned_and_takes_no_new_assignment() {
+    let rig = Rig::new().await;
+    let tenant = rig.simulator.tenant("t");
+    tenant.mischief(&Mischief::DeleteGroup { group: group_id(3) }).unwrap();
+    let assign = async |n: usize| {
+        let path = format!("/v1.0/deviceAppManagement/mobileApps/{}/assign", app_id("t", n));
+        let target = json!({"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": group_id(3)});
+        let body = json!({"mobileAppAssignments": [{"intent": "required", "target": target}]});
+        rig.call("POST", &path, Some(body)).await
+    };
+    assert_eq!(assign(3).await.0, 204, "it was assigned before");
+    let (status, body) = assign(4).await;
+    assert_eq!(status, 400);
+    assert!(body["error"]["message"].as_str().unwrap().contains(&group_id(3)));
+    assert_eq!(tenant.assigned(&app_id("t", 4))[0]["target"]["groupId"], group_id(4));
 }
 
 #[tokio::test]

@@ -6,12 +6,13 @@
 
 pub mod compliance;
 pub mod evidence;
+mod ignored;
 pub mod missing_assignment;
 pub mod scope;
 pub mod version;
 
 use trueup_model::{
-    Condition, Delta, Drift, DriftKind, Observation, Observed, Target,
+    Condition, Delta, Drift, DriftKind, Ignored, Observation, Observed, Target,
     intent::{Desired, Install, Scope},
     observed::AssignmentSeen,
 };
@@ -49,6 +50,8 @@ pub struct Judged {
     /// For people.
     pub unjudged: Vec<String>,
     pub unjudged_kinds: Vec<DriftKind>,
+    /// What ignore rules hid; filled by [`Judged::under`].
+    pub ignored: Vec<Ignored>,
     pub condition: Condition,
 }
 
@@ -61,12 +64,18 @@ pub fn judge(desired: &Desired, observation: &Observation, target: &Target, fres
                 drifts: Vec::new(),
                 unjudged: vec![format!("no answer: {}", bounded(&fault.to_string()))],
                 unjudged_kinds: DriftKind::ALL.to_vec(),
+                ignored: Vec::new(),
                 condition: Condition::Unreachable,
             };
         }
     };
-    let mut judged =
-        Judged { drifts: vec![], unjudged: vec![], unjudged_kinds: vec![], condition: Condition::InSync };
+    let mut judged = Judged {
+        drifts: vec![],
+        unjudged: vec![],
+        unjudged_kinds: vec![],
+        ignored: vec![],
+        condition: Condition::InSync,
+    };
     for (kind, comparator) in COMPARATORS {
         match comparator(desired, observed, target, fresh) {
             Judgement::NotAsked | Judgement::InSync => {}
@@ -120,6 +129,9 @@ pub fn scope_text(scope: &Scope) -> String {
         Scope::AllDevices => "all_devices".into(),
         Scope::AllUsers => "all_users".into(),
         Scope::Group(id) => format!("group:{id}"),
+        Scope::Device(id) => format!("device:{id}"),
+        Scope::Building(id) => format!("building:{id}"),
+        Scope::Department(id) => format!("department:{id}"),
     }
 }
 
@@ -128,7 +140,17 @@ pub fn parse_scope(text: &str) -> Option<Scope> {
     match text {
         "all_devices" => Some(Scope::AllDevices),
         "all_users" => Some(Scope::AllUsers),
-        _ => text.strip_prefix("group:").map(|id| Scope::Group(id.to_owned())),
+        _ => {
+            let (kind, id) = text.split_once(':')?;
+            let id = id.to_owned();
+            match kind {
+                "group" => Some(Scope::Group(id)),
+                "device" => Some(Scope::Device(id)),
+                "building" => Some(Scope::Building(id)),
+                "department" => Some(Scope::Department(id)),
+                _ => None,
+            }
+        }
     }
 }
 

@@ -11,10 +11,8 @@ use super::{Freshness, Judgement, drift, reaches, scope_text};
 pub const REPLACES: &str = "target.replaces.";
 
 pub fn judge(desired: &Desired, observed: &Observed, target: &Target, fresh: &Freshness) -> Judgement {
-    let older = match target {
-        Target::Intune(t) => !t.replaces.is_empty() && desired.assignment.is_some(),
-        Target::Ansible(_) => false,
-    };
+    let replaces = target.app().is_some_and(|app| !app.replaces.is_empty());
+    let older = replaces && desired.assignment.is_some();
     if !older && desired.version.is_none() {
         return Judgement::NotAsked;
     }

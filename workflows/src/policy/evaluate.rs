@@ -1,97 +1,181 @@
-//! From a drift to a decision.
+//! From a case to a decision.
 
-use trueup_model::{Decision, DriftKind, Intent, Mode, Reason, Severity, Time, Verdict};
+use trueup_model::{Decision, DriftKind, Duration, Mode, Reason, Time, Verdict};
 
-use super::Policy;
+use super::boundary::Crossing;
+use super::conditions::Facts;
+use super::exceptions::Exception;
+use super::rules::Say;
+use super::windows::{Calendar, time};
+use super::{Case, Decided, Policy, words};
 
-/// What a decision is about.
-#[derive(Debug, Clone)]
-pub struct Case<'a> {
-    pub intent: &'a Intent,
-    pub kind: DriftKind,
-    /// When the drift was first seen.
-    pub opened_at: Time,
-    pub now: Time,
-    /// Whether there is an action that mends it.
-    pub remedy: bool,
-    /// All attempts of the ladder were made, in vain.
-    pub exhausted: bool,
-}
-
-/// A decision, and what it makes of the drift's severity.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decided {
-    pub decision: Decision,
-    pub severity: Severity,
-}
-
-impl Policy {
-    pub fn decide(&self, case: &Case<'_>) -> Decided {
-        let mut reasons: Vec<Reason> = (self.rules.iter().filter(|rule| rule.matches(case)))
-            .map(|rule| reason(&rule.name, rule.say.into(), rule.because.clone()))
-            .collect();
-        if reasons.is_empty() {
-            let because = "no rule of the policy foresees this drift".to_owned();
-            reasons.push(reason("default", Verdict::Review, because));
-        }
-        if !case.remedy {
-            let because = "there is no action that would mend it, so somebody has to".to_owned();
-            reasons.push(reason("remedy", Verdict::Review, because));
-        }
-        if case.exhausted && strictest(&reasons) == Verdict::Automatic {
-            let because = "it is still there after the last attempt".to_owned();
-            reasons.push(reason("ladder", Verdict::Cab, because));
-        }
-        match case.intent.mode {
-            Mode::Enforce => {}
-            Mode::Propose => {
-                reasons.push(reason("mode", Verdict::Review, "mode 'propose' never acts unasked".to_owned()));
-            }
-            Mode::Observe => {
-                reasons.push(reason("mode", Verdict::ObserveOnly, "mode 'observe' only records".to_owned()));
-            }
-        }
-        let verdict = strictest(&reasons);
-        let would_change = would_change(verdict, &reasons);
-
-        let tolerance = case.intent.criticality.tolerance();
-        let tolerated = !tolerance.is_zero();
-        let overdue = tolerated && case.now - case.opened_at > tolerance;
-        let hours = tolerance.num_hours();
-        let mut not_before = None;
-        if overdue {
-            let because = format!("it has stood for longer than the tolerated {hours} h; severity raised");
-            reasons.push(reason("tolerance", verdict, because));
-        } else if tolerated && verdict == Verdict::Automatic {
-            reasons.push(reason("tolerance", verdict, format!("low-risk drift may stand for {hours} h")));
-            not_before = Some(case.opened_at + tolerance).filter(|t| *t > case.now);
-        }
-        let severity = case.kind.severity();
-        let severity = if overdue { severity.raised() } else { severity };
-        let policy = self.digest().to_string();
-        Decided { decision: Decision { verdict, reasons, policy, would_change, not_before }, severity }
-    }
-}
-
-fn reason(rule: &str, says: Verdict, because: String) -> Reason {
-    Reason { rule: rule.to_owned(), says, because }
+pub(super) fn reason(rule: impl Into<String>, says: Verdict, because: impl Into<String>) -> Reason {
+    Reason { rule: rule.into(), says, because: because.into() }
 }
 
 fn strictest(reasons: &[Reason]) -> Verdict {
     reasons.iter().map(|r| r.says).max().unwrap_or(Verdict::Review)
 }
 
-fn would_change(verdict: Verdict, reasons: &[Reason]) -> String {
-    let deciding: Vec<&str> = reasons.iter().filter(|r| r.says == verdict).map(|r| r.rule.as_str()).collect();
-    let deciding = deciding.join(", ");
-    match verdict {
-        Verdict::Automatic => {
-            format!("it is remediated without asking while nothing is stricter than: {deciding}")
+/// How long a drift may stand, and whether it has stood longer.
+struct Patience {
+    tolerance: Duration,
+    overdue: bool,
+}
+
+impl Policy {
+    /// What shall be done about a drift, and why.
+    pub fn decide(&self, case: &Case<'_>) -> Decided {
+        let intent = case.intent;
+        let tolerance = self.tolerance(intent.criticality);
+        let stood = case.now.signed_duration_since(case.opened_at);
+        let patience = Patience { tolerance, overdue: !tolerance.is_zero() && stood > tolerance };
+        let severity = case.drift.kind.severity();
+        let severity = if patience.overdue { severity.raised() } else { severity };
+
+        let crossings: Vec<Crossing<'_>> =
+            self.sections.boundaries.iter().filter_map(|b| b.crossed(intent, case.drift)).collect();
+        let incidents: Vec<_> =
+            self.sections.incidents.iter().filter(|i| i.holds(intent, case.drift.kind, case.now)).collect();
+        let facts = Facts {
+            severity,
+            overdue: patience.overdue,
+            security_incident: !incidents.is_empty(),
+            crosses_boundary: !crossings.is_empty(),
+        };
+
+        let mut reasons = self.rules_say(case, &facts);
+        if !case.remedy {
+            let because = "there is no action that would mend it, so somebody has to";
+            reasons.push(reason("remedy", Verdict::Review, because));
         }
-        Verdict::Review => {
-            format!("an approval; or that none of these asks for a review any more: {deciding}")
+        if case.exhausted && strictest(&reasons) == Verdict::Automatic {
+            reasons.push(reason("ladder", Verdict::Cab, "it is still there after the last attempt"));
         }
-        Verdict::Cab => format!("the CAB; or that this does not hold any more: {deciding}"),
-        Verdict::ObserveOnly => "another mode of the intent".to_owned(),
+        for incident in &incidents {
+            reasons.push(reason(format!("incident {}", incident.name), Verdict::Cab, incident.words()));
+        }
+        for crossing in &crossings {
+            let rule = format!("boundary {}", crossing.boundary);
+            reasons.push(reason(rule, crossing.say.verdict(), crossing.because.clone()));
+        }
+        if let Some(trip) = case.held {
+            let because = format!(
+                "more at once than policy allows ({}); everything of {} on {} is manual since {}",
+                trip.cap,
+                trip.tenant,
+                trip.plane,
+                time(trip.at)
+            );
+            reasons.push(reason("blast_radius", Verdict::Review, because));
+        }
+        let calendar = Calendar::of(&self.sections.windows, &self.sections.freezes, intent, case.drift.kind);
+        if !calendar.unknown.is_empty() {
+            let names = calendar.unknown.join(", ");
+            let because = format!("the intent names a window that the policy does not have: {names}");
+            reasons.push(reason("windows", Verdict::Review, because));
+        }
+        match intent.mode {
+            Mode::Enforce => {}
+            Mode::Propose => {
+                reasons.push(reason("mode", Verdict::Review, "mode 'propose' never acts unasked"))
+            }
+            Mode::Observe => {
+                reasons.push(reason("mode", Verdict::ObserveOnly, "mode 'observe' only records"))
+            }
+        }
+        let not_before = self.when(case, &calendar, &patience, &mut reasons);
+
+        let verdict = strictest(&reasons);
+        let exceptions: Vec<&Exception> = self.exceptions(case).collect();
+        let would_change = words::would_change(case, verdict, &reasons, not_before, &calendar, &exceptions);
+        let security =
+            case.drift.kind == DriftKind::ScopeMismatch || facts.security_incident || facts.crosses_boundary;
+        let policy = self.digest.to_string();
+        Decided {
+            decision: Decision { verdict, reasons, policy, would_change, not_before },
+            severity,
+            security,
+        }
+    }
+
+    /// Active ones that say something else than to ignore it.
+    fn exceptions(&self, case: &Case<'_>) -> impl Iterator<Item = &Exception> {
+        let holds = |e: &&Exception| e.holds(case.intent, case.drift.kind, case.now);
+        self.sections.exceptions.iter().filter(|e| e.say != Say::Ignore).filter(holds)
+    }
+
+    /// The rules, and the exceptions from them.
+    fn rules_say(&self, case: &Case<'_>, facts: &Facts) -> Vec<Reason> {
+        let mut protected = Vec::new();
+        let mut reasons = Vec::new();
+        for rule in self.sections.rules.iter().filter(|r| r.matches(case, facts)) {
+            reasons.push(reason(&rule.name, rule.say.verdict(), &rule.because));
+            protected.push(rule.is_protected());
+        }
+        if reasons.is_empty() {
+            reasons.push(reason("default", Verdict::Review, "no rule of the policy foresees this drift"));
+            protected.push(false);
+        }
+        let exceptions: Vec<&Exception> = self.exceptions(case).collect();
+        // Of several exceptions, the strictest wins as well.
+        let Some(lowest) = exceptions.iter().max_by_key(|e| e.say) else { return reasons };
+        let to = lowest.say.verdict();
+        if !case.intent.privileged {
+            for (reason, _) in reasons.iter_mut().zip(&protected).filter(|(r, p)| !**p && r.says > to) {
+                let by = format!("; said {}, set aside by exception {}", reason.says.as_str(), lowest.name);
+                reason.because.push_str(&by);
+                reason.says = to;
+            }
+        }
+        for exception in exceptions {
+            let mut because = exception.words();
+            if case.intent.privileged {
+                because.push_str("; it sets nothing aside for a privileged application");
+            }
+            reasons.push(reason(format!("exception {}", exception.name), exception.say.verdict(), because));
+        }
+        reasons
+    }
+
+    /// When what is automatic may happen, if not at once. Adds what it waits for to the reasons.
+    fn when(
+        &self,
+        case: &Case<'_>,
+        calendar: &Calendar<'_>,
+        patience: &Patience,
+        reasons: &mut Vec<Reason>,
+    ) -> Option<Time> {
+        let verdict = strictest(reasons);
+        let tolerated = self.sections.tolerance.words(case.intent.criticality);
+        if patience.overdue {
+            let because = format!("it has stood for longer than the tolerated {tolerated}; severity raised");
+            reasons.push(reason("tolerance", verdict, because));
+        }
+        if verdict != Verdict::Automatic {
+            return None;
+        }
+        let mut from = case.now;
+        if !patience.overdue && !patience.tolerance.is_zero() {
+            reasons.push(reason("tolerance", verdict, format!("low-risk drift may stand for {tolerated}")));
+            let over = case.opened_at.checked_add_signed(patience.tolerance);
+            from = from.max(over.unwrap_or(Time::MAX_UTC));
+        }
+        let (first, waits) = calendar.first(from);
+        let never = first.is_none();
+        for wait in waits {
+            let (says, because) = match never {
+                true => (
+                    Verdict::Review,
+                    format!(
+                        "{}; within two years there is no moment inside the windows and outside the freezes",
+                        wait.because
+                    ),
+                ),
+                false => (Verdict::Automatic, wait.because),
+            };
+            reasons.push(reason(wait.rule, says, because));
+        }
+        first.filter(|t| *t > case.now)
     }
 }

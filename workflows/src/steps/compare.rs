@@ -48,7 +48,7 @@ impl Step for Compare<'_> {
             if !done.insert(&seen.intent) {
                 continue;
             }
-            let judged = record.intent.status.is_reconciled().then(|| judge_one(cx, seen, &record));
+            let judged = record.intent.status.is_reconciled().then(|| judge_one(self.0, cx, seen, &record));
             match judged {
                 Some(judged) if !is_quiet(&judged, &record) => {
                     commit.next.extend(emit(cx, job, n, seen, &record, judged));
@@ -57,6 +57,9 @@ impl Step for Compare<'_> {
                     let mut state = state;
                     if let Some(judged) = quiet {
                         state.now_is(judged.condition, cx.now);
+                        if judged.condition != Condition::Unreachable {
+                            state.ignored = judged.ignored;
+                        }
                     }
                     match transitions::close(&record, state, &seen.run, None, cx.now) {
                         Ok(write) => commit.writes.push(write),
@@ -69,7 +72,7 @@ impl Step for Compare<'_> {
     }
 }
 
-fn judge_one(cx: &Cx, seen: &Seen, record: &IntentRecord) -> Judged {
+fn judge_one(rules: &Rules, cx: &Cx, seen: &Seen, record: &IntentRecord) -> Judged {
     let intent = &record.intent;
     let attempts = &record.state.attempts;
     let fresh = Freshness {
@@ -77,7 +80,7 @@ fn judge_one(cx: &Cx, seen: &Seen, record: &IntentRecord) -> Judged {
         stale_after: intent.criticality.stale_after(),
         last_action: attempts.last_at.filter(|_| attempts.open),
     };
-    judge(&intent.desired, &seen.observation, &intent.target, &fresh)
+    judge(&intent.desired, &seen.observation, &intent.target, &fresh).under(&rules.policy, intent, cx.now)
 }
 
 /// Nothing differs, nothing is open, and there is nothing to say about the condition.
@@ -103,6 +106,7 @@ fn emit(
         drifts: judged.drifts,
         unjudged: judged.unjudged,
         unjudged_kinds: judged.unjudged_kinds,
+        ignored: judged.ignored,
         condition: judged.condition,
         passed: [job.swept.clone(), job.queried.clone(), cx.span()],
     };

@@ -3,10 +3,13 @@
 //! # Purpose
 //! The only place where drift becomes a fact, and where it is decided whether anything is done about it.
 //! # Reads
-//! The intent, its findings, its open approvals. Nothing outside.
+//! The intent, its findings, its open approvals. If an attempt would begin and policy caps attempts: whether there is a
+//! place left within the blast radius, which takes it. Nothing outside.
 //! # Decides
 //! What became of the open attempt; findings opened, changed, resolved; the policy's decision for each; approvals
-//! opened or withdrawn; then, by the ladder: an attempt, a look later, or escalation.
+//! opened or withdrawn; then, by the ladder: an attempt, a look later, or escalation. Beyond the blast radius: a review
+//! instead of the attempt. Who trips the switch tells of it, once: `BLAST_RADIUS_TRIPPED` and one notice are that
+//! escalation; `ESCALATED` stays the end of one intent's ladder.
 //! # Guarantees
 //! Only drift leads to an action, and only evidence newer than the last action judges it. What could not be judged
 //! stays as it is. At most one of: `remediate`, `escalate`, the end of the run.
@@ -14,12 +17,13 @@
 mod approvals;
 mod attempts;
 mod case;
+mod course;
 mod findings;
 mod tell;
 
 use async_trait::async_trait;
 use trueup_model::{
-    Approval, Fault, Finding, IntentRecord, Outcome, StepName,
+    Approval, Fault, Finding, IntentRecord, Outcome, Reserved, StepName,
     job::{self, Cx},
 };
 
@@ -36,6 +40,8 @@ pub struct Facts {
     pub record: Option<IntentRecord>,
     pub findings: Vec<Finding>,
     pub approvals: Vec<Approval>,
+    /// The answer to asking for a place, if an attempt would begin under caps.
+    pub place: Option<Reserved>,
 }
 
 #[async_trait]
@@ -44,28 +50,50 @@ impl Step for Emit<'_> {
     type Payload = job::Emit;
     type Facts = Facts;
 
-    async fn gather(&self, _cx: &Cx, job: &job::Emit, ports: &dyn Ports) -> Result<Facts, Fault> {
+    async fn gather(&self, cx: &Cx, job: &job::Emit, ports: &dyn Ports) -> Result<Facts, Fault> {
         let Some((record, ..)) = held(read(ports, &job.intent).await?, &job.run) else {
             return Ok(Facts::default());
         };
         let findings = ports.findings(&job.intent).await?;
         let approvals = ports.approvals(&job.intent).await?;
-        Ok(Facts { record: Some(record), findings, approvals })
+        let mut place = None;
+        if is_meant(&record, job) {
+            let by_kind = by_kind(findings.clone());
+            let now = cx.started_at;
+            let known = course::Known { job, rules: self.0, record: &record, findings: &by_kind, now };
+            if let Some(caps) = known.wants_place() {
+                let intent = &record.intent;
+                place =
+                    Some(ports.reserve(&intent.key.tenant, intent.plane(), &caps, &cx.effect(), now).await?);
+            }
+        }
+        Ok(Facts { record: Some(record), findings, approvals, place })
     }
 
     fn decide(&self, cx: &Cx, job: &job::Emit, facts: Facts) -> Outcome {
         let Some((record, active, state)) = held(facts.record, &job.run) else { return nothing() };
-        if !record.intent.status.is_reconciled() || record.generation != job.generation {
+        if !is_meant(&record, job) {
             // What was compared is not what is meant any more.
             return match transitions::close(&record, state, &job.run, Some(cx.now), cx.now) {
                 Ok(write) => only(write),
                 Err(why) => illegal(why),
             };
         }
-        let case = case::Case { cx, job, rules: self.0, record: &record, active: &active };
-        match case.decide(facts.findings, &facts.approvals) {
+        let findings = by_kind(facts.findings);
+        let (approvals, place) = (facts.approvals.as_slice(), facts.place.as_ref());
+        let case = case::Case { cx, job, rules: self.0, record: &record, active: &active, approvals, place };
+        match case.decide(&findings) {
             Ok(commit) => Outcome::Done(commit),
             Err(why) => illegal(why),
         }
     }
+}
+
+/// Whether what was compared is what is meant.
+fn is_meant(record: &IntentRecord, job: &job::Emit) -> bool {
+    record.intent.status.is_reconciled() && record.generation == job.generation
+}
+
+fn by_kind(findings: Vec<Finding>) -> course::Findings {
+    findings.into_iter().map(|f| (f.kind, f)).collect()
 }

@@ -3,24 +3,25 @@
 //! # Purpose
 //! What is still drifted after the last attempt belongs to people.
 //! # Reads
-//! The record, to see that it is still so; the approvals. Sends ONE notice.
+//! The record, to see that it is still so; the findings and approvals. Nothing outside.
 //! # Decides
-//! The fact that it was escalated, a question to the change advisory board for each drift, and the end of the run.
+//! The fact that it was escalated, a question to the change advisory board and a notice for each drift, and the end of
+//! the run.
 //! # Guarantees
-//! Nothing automatic follows until the drift is resolved or the intent is changed. Whether or not the notice could be
-//! delivered, the board's questions are open and the event says so.
+//! Nothing automatic follows until the drift is resolved or the intent is changed. The notices are in the outbox by the
+//! same commit: whatever becomes of a channel, the board's questions are open and nothing is forgotten.
 
 use async_trait::async_trait;
 use serde_json::json;
 use trueup_model::{
     Approval, ApprovalKind, ApprovalState, Commit, DateTime, EventKind, Fault, Finding, IntentRecord,
-    Outcome, StepName,
+    Outcome, StepName, Write,
     job::{self, Cx},
 };
 
 use super::emit::open_approval;
 use super::{held, illegal, nothing, only, withdrawn};
-use crate::{Notice, Ports, Rules, Step, compare::bounded, events::Events, transitions};
+use crate::{Ports, Rules, Step, events::Events, notices::Notices, transitions};
 
 #[derive(Debug)]
 pub struct Escalate<'a>(pub &'a Rules);
@@ -39,8 +40,6 @@ pub struct Told {
     pub record: IntentRecord,
     pub findings: Vec<Finding>,
     pub approvals: Vec<Approval>,
-    /// Why the notice could not be delivered, and never will be as things are.
-    pub trouble: Option<String>,
 }
 
 #[async_trait]
@@ -49,7 +48,7 @@ impl Step for Escalate<'_> {
     type Payload = job::Escalate;
     type Facts = Facts;
 
-    async fn gather(&self, cx: &Cx, job: &job::Escalate, ports: &dyn Ports) -> Result<Facts, Fault> {
+    async fn gather(&self, _cx: &Cx, job: &job::Escalate, ports: &dyn Ports) -> Result<Facts, Fault> {
         let Some((record, ..)) = held(super::record(ports, &job.intent).await?, &job.run) else {
             return Ok(Facts::NotHeld);
         };
@@ -58,12 +57,7 @@ impl Step for Escalate<'_> {
         }
         let findings = ports.findings(&job.intent).await?;
         let approvals = ports.approvals(&job.intent).await?;
-        let trouble = match ports.notify(&notice(job), &cx.effect()).await {
-            Ok(()) => None,
-            Err(Fault::Permanent { what }) => Some(what),
-            Err(fault) => return Err(fault),
-        };
-        Ok(Facts::Told(Box::new(Told { record, findings, approvals, trouble })))
+        Ok(Facts::Told(Box::new(Told { record, findings, approvals })))
     }
 
     fn decide(&self, cx: &Cx, job: &job::Escalate, facts: Facts) -> Outcome {
@@ -78,9 +72,9 @@ impl Step for Escalate<'_> {
             }
             Facts::Told(told) => *told,
         };
-        let Told { record, findings, approvals, trouble } = told;
+        let Told { record, findings, approvals } = told;
         let Some((record, active, mut state)) = held(Some(record), &job.run) else { return nothing() };
-        let mut events = Events::of(cx, &record.intent.key, &active);
+        let mut events = Events::of(cx, &record.intent, &active);
         let key = &record.intent.key;
         let ladder = &self.0.ladder;
         let wait = |n| (ladder.over(n, DateTime::UNIX_EPOCH) - DateTime::UNIX_EPOCH).num_seconds();
@@ -89,12 +83,11 @@ impl Step for Escalate<'_> {
         events.push(
             EventKind::Escalated,
             json!({
-                "attempts": job.attempts, "drift_types": kinds, "finding_ids": ids,
+                "attempts": job.attempts, "drift_types": kinds, "finding_ids": ids, "run_started_at": active.started_at,
                 "waits_s": (1..=ladder.attempts()).map(wait).collect::<Vec<_>>(),
-                "notified": trouble.is_none(), "trouble": trouble.as_deref().map(bounded),
-                "effect_key": cx.effect(),
             }),
         );
+        let notices = Notices::of(self.0, &record.intent, &active.correlation_id, cx.now);
         let mut writes = Vec::new();
         for drift in &job.drifts {
             let Some(finding) = findings.iter().find(|f| f.kind == drift.kind && f.open) else { continue };
@@ -106,8 +99,12 @@ impl Step for Escalate<'_> {
             if !approvals.iter().any(asked) {
                 let because = vec![format!("ladder: still there after {} attempts", job.attempts)];
                 let (kind, plan) = (ApprovalKind::Cab, job.plan.clone());
-                writes.push(open_approval(finding, kind, drift, plan, because, &mut events, cx.now));
+                let approval = open_approval(finding, kind, drift, plan, because, &mut events, cx.now);
+                writes.extend(notices.approval(finding, &approval));
+                writes.push(Write::Approval(Box::new(approval)));
             }
+            writes.extend(notices.escalated(finding, job.attempts, &job.plan));
+            writes.push(Write::Finding(Box::new(Finding { persistent: true, ..finding.clone() })));
         }
         state.attempts.escalated = true;
         match transitions::close(&record, state, &job.run, None, cx.now) {
@@ -118,25 +115,4 @@ impl Step for Escalate<'_> {
             Err(why) => illegal(why),
         }
     }
-}
-
-fn notice(job: &job::Escalate) -> Notice {
-    let kinds: Vec<_> = job.drifts.iter().map(|d| d.kind.as_str()).collect();
-    let mut text = format!("{} is still drifted after {} attempts.\n", job.intent, job.attempts);
-    for drift in &job.drifts {
-        text.push_str(&format!("\n{} ({} devices):\n", drift.kind, drift.affected_devices));
-        for d in drift.delta.iter().take(10) {
-            text.push_str(&format!(
-                "  {}: meant {}, is {}\n",
-                d.path,
-                bounded(&d.desired),
-                bounded(&d.observed)
-            ));
-        }
-    }
-    text.push_str("\nTried, and to be decided by the change advisory board:\n");
-    for planned in job.plan.actions.iter().take(10) {
-        text.push_str(&format!("  {}\n", bounded(&planned.summary)));
-    }
-    Notice { subject: format!("Drift not remediated: {} ({})", job.intent, kinds.join(", ")), text }
 }

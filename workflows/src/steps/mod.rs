@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod emit;
 pub mod escalate;
+pub mod notify;
 pub mod query;
 pub mod remediate;
 pub mod sweep;

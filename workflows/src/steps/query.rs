@@ -62,10 +62,12 @@ impl Step for Query<'_> {
         let mut seen = Vec::with_capacity(facts.len());
         let mut waiting = Vec::new();
         let mut wait_until: Option<Time> = None;
+        let mut because = None;
         for (check, answer) in job.checks.iter().zip(facts) {
             let Some(answer) = answer else { continue };
-            if let Err(Fault::Throttled { until, .. }) = answer {
+            if let Err(ref fault @ Fault::Throttled { until, .. }) = answer {
                 wait_until = wait_until.max(Some(until));
+                because = because.or_else(|| Some(fault.to_string()));
                 waiting.push(check.clone());
             } else {
                 let (intent, run) = (check.intent.clone(), check.run.clone());
@@ -76,7 +78,7 @@ impl Step for Query<'_> {
         let longest = self.0.settings.run_deadline();
         let at = wait_until.map(|t| t.clamp(cx.now + SHORTEST_WAIT, cx.now + longest));
         if let (Some(at), true) = (at, seen.is_empty()) {
-            return Outcome::Defer { at };
+            return Outcome::Defer { at, because };
         }
         let mut next = Vec::new();
         if let (false, Some(queue)) = (seen.is_empty(), Queue::new(StepName::Compare, None)) {

@@ -10,7 +10,7 @@
 //! # Guarantees
 //! One outside effect at most, under a key derived from this job, so that a repetition is recognised. What the plane
 //! asks to wait for, and what may pass by itself, is a fault and waits in the queue: it uses up no attempt of the
-//! ladder. Acceptance is not success: only a later observation is.
+//! ladder, until the job has used up its tries: then it counts as refused. Acceptance is not success: only a later observation is.
 
 use async_trait::async_trait;
 use serde_json::json;
@@ -20,7 +20,7 @@ use trueup_model::{
 };
 
 use super::{held, illegal, nothing, only, withdrawn};
-use crate::{Ports, Rules, Step, compare::bounded, events::Events, transitions};
+use crate::{Ports, Rules, Step, compare::bounded, events::Events, retries::is_last, transitions};
 
 #[derive(Debug)]
 pub struct Remediate<'a>(pub &'a Rules);
@@ -56,6 +56,9 @@ impl Step for Remediate<'_> {
         match ports.act(&job.intent.tenant, &record.intent.target, &planned.action, &cx.effect()).await {
             Ok(receipt) => Ok(Facts::Applied(record, receipt)),
             Err(Fault::Permanent { what }) => Ok(Facts::Refused(record, what)),
+            Err(fault) if is_last(Self::NAME, &fault, cx.attempt) => {
+                Ok(Facts::Refused(record, format!("given up after {} tries: {fault}", cx.attempt)))
+            }
             Err(fault) => Err(fault),
         }
     }
@@ -75,12 +78,12 @@ impl Step for Remediate<'_> {
             Facts::Refused(record, why) => (record, Err(why)),
         };
         let Some((record, active, mut state)) = held(Some(*record), &job.run) else { return nothing() };
-        let mut events = Events::of(cx, &record.intent.key, &active);
+        let mut events = Events::of(cx, &record.intent, &active);
         let planned = job.plan.actions.get(job.index);
         let mut data = json!({
             "attempt": job.attempt, "action": job.index + 1, "of": job.plan.actions.len(),
             "drift_type": planned.map(|p| p.kind), "summary": planned.map(|p| &p.summary),
-            "effect_key": cx.effect(),
+            "effect_key": cx.effect(), "run_started_at": active.started_at,
         });
         state.attempts.last_at = Some(cx.now);
         state.attempts.acted = true;

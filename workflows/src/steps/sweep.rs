@@ -3,7 +3,8 @@
 //! # Purpose
 //! The schedule is the guarantee: whatever else fails to happen, an intent that is due is found here.
 //! # Reads
-//! The intents due in this partition (or just those asked for), and how full the `query` queues are.
+//! The intents due in this partition (or just those asked for), how full the `query` queues are, and whether people are
+//! to be told something.
 //! # Decides
 //! For each intent: begin a run; begin anew a run that was lost; remember a request while a run is active; wait because
 //! the plane's queue is full (E11); forget it because it is not reconciled.
@@ -18,13 +19,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use trueup_model::{
-    ActiveRun, Commit, Fault, IntentRecord, Outcome, PlaneKind, Queue, StepName, Time, Trigger, Write,
-    job::{self, Cx, correlation_of, trigger_of},
+    ActiveRun, Commit, Fault, IntentRecord, Job, Next, Outcome, Partition, PlaneKind, Queue, StepName, Time,
+    Trigger, Write,
+    job::{self, Cx, collect_id, correlation_of, trigger_of},
 };
 
 use crate::settings::{BATCH, checks};
 use crate::{Ports, Rules, Step, transitions};
 use batch::{Pace, Ready};
+
+/// The partition whose tick has the outboxes collected.
+const COLLECTS: Partition = Partition(0);
 
 #[derive(Debug)]
 pub struct Sweep<'a>(pub &'a Rules);
@@ -38,6 +43,8 @@ pub struct Facts {
     pub next_due: Option<Time>,
     /// Of the query queue of each plane among the records.
     pub backlog: BTreeMap<PlaneKind, u64>,
+    /// Something waits in the outboxes. Asked by the tick of one partition, for all.
+    pub untold: bool,
 }
 
 #[async_trait]
@@ -60,7 +67,9 @@ impl Step for Sweep<'_> {
                 backlog.insert(plane, ports.backlog(job.partition, queue).await?);
             }
         }
-        Ok(Facts { records, full, next_due, backlog })
+        let collects = job.only.is_none() && job.partition == COLLECTS;
+        let untold = collects && !ports.notices(1).await?.is_empty();
+        Ok(Facts { records, full, next_due, backlog, untold })
     }
 
     fn decide(&self, cx: &Cx, job: &job::Sweep, facts: Facts) -> Outcome {
@@ -105,6 +114,16 @@ impl Step for Sweep<'_> {
             next_due: facts.next_due,
         };
         commit.next.extend(batch::follow_up(cx, job, pace, &self.0.settings));
+        if facts.untold {
+            let collect = job::Notify { deliver: None, kept: None };
+            commit.next.extend(Queue::new(StepName::Notify, None).map(|queue| Next {
+                id: collect_id(),
+                queue,
+                job: Job::Notify(collect),
+                // What drifts together is found within seconds, and told together.
+                at: Some(cx.now + self.0.settings.tick()),
+            }));
+        }
         Outcome::Done(commit)
     }
 }

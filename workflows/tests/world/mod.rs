@@ -4,22 +4,24 @@
 
 pub mod plane;
 pub mod store;
+pub mod switch;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use trueup_model::{
-    Action, Approval, Clock, Commit, DateTime, Duration, EffectKey, Event, EventKind, Fault, Finding, Intent,
-    IntentKey, IntentRecord, JobId, ManualClock, Observed, Outcome, Partition, PlaneKind, Queue, Receipt,
-    StepName, Target, Time, TraceParent,
+    Action, Approval, Caps, Clock, Commit, DateTime, Delivery, Duration, EffectKey, Event, EventKind, Fault,
+    Finding, Intent, IntentKey, IntentRecord, JobId, ManualClock, Notice, Observed, Outcome, Partition,
+    PlaneKind, Queue, Receipt, Reserved, Route, Severity, StepName, Target, Time, Topic, TraceParent,
     commit::{Committed, MAX_PARTS},
     job::{self, Check, Cx, Job},
 };
-use trueup_workflows::{Chain, Notice, Ports, Rules};
+use trueup_workflows::{Chain, Ports, Rules};
 
 use plane::FakePlane;
 use store::FakeStore;
+use switch::FakeSwitch;
 
 pub const HERE: &str = "11111111-1111-4111-8111-111111111111";
 pub const OLDER: &str = "22222222-2222-4222-8222-222222222222";
@@ -43,16 +45,23 @@ pub fn intent(id: &str, more: serde_json::Value) -> Intent {
     serde_json::from_value(m).unwrap()
 }
 
+/// One channel that is told everything.
+pub fn people() -> Route {
+    let topics = Topic::ALL.to_vec();
+    Route { channel: "people".into(), topics, tenants: vec![], min_severity: Severity::Low }
+}
+
 pub struct World {
     pub clock: ManualClock,
     pub chain: Chain,
     pub store: Mutex<FakeStore>,
     pub plane: Mutex<FakePlane>,
+    pub switch: Mutex<FakeSwitch>,
 }
 
 impl World {
     pub fn new() -> Self {
-        Self::under(Rules::default())
+        Self::under(Rules { routes: vec![people()], ..Rules::default() })
     }
 
     pub fn under(rules: Rules) -> Self {
@@ -61,6 +70,7 @@ impl World {
             chain: Chain::new(rules),
             store: Mutex::default(),
             plane: Mutex::default(),
+            switch: Mutex::default(),
         };
         let tick = Job::Sweep(job::Sweep { partition: Partition(0), only: None, correlation_id: None });
         let queue = Queue::new(StepName::Sweep, None).unwrap();
@@ -81,11 +91,12 @@ impl World {
 
     pub fn cx(&self, job: &JobId) -> Cx {
         let now = self.clock.now();
+        let attempt = self.store.lock().unwrap().tries.get(job).copied().unwrap_or(0) + 1;
         Cx {
             now,
             job: job.clone(),
             partition: Partition(0),
-            attempt: 1,
+            attempt,
             started_at: now,
             trace: TraceParent::root(&[job.as_str()]),
         }
@@ -124,11 +135,7 @@ impl World {
                 }
                 outcome
             }
-            Err(Fault::Throttled { until, .. }) => Outcome::Defer { at: until },
-            Err(Fault::Transient { what }) => {
-                Outcome::Retry { at: cx.now + Duration::seconds(1), because: what }
-            }
-            Err(fault) => self.chain.gave_up(&cx, job, &fault),
+            Err(fault) => self.chain.after(&cx, job, &fault),
         }
     }
 
@@ -169,6 +176,16 @@ impl World {
 
     pub fn approvals_of(&self, key: &IntentKey) -> Vec<Approval> {
         self.store.lock().unwrap().approvals_of(key)
+    }
+
+    /// The notices that were written, of all topics, in order.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.store.lock().unwrap().written.clone()
+    }
+
+    /// What people were told, in order.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.plane.lock().unwrap().deliveries.iter().map(|(_, d)| d.clone()).collect()
     }
 
     /// What was done to the plane, in order.
@@ -214,7 +231,21 @@ impl Ports for World {
     ) -> Result<Receipt, Fault> {
         self.plane.lock().unwrap().act(target, action, key)
     }
-    async fn notify(&self, notice: &Notice, key: &EffectKey) -> Result<(), Fault> {
-        self.plane.lock().unwrap().notify(notice, key)
+    async fn notices(&self, limit: usize) -> Result<Vec<Notice>, Fault> {
+        Ok(self.store.lock().unwrap().outbox.iter().take(limit).cloned().collect())
+    }
+    async fn reserve(
+        &self,
+        tenant: &str,
+        plane: PlaneKind,
+        caps: &Caps,
+        key: &EffectKey,
+        now: Time,
+    ) -> Result<Reserved, Fault> {
+        let intents = self.store.lock().unwrap().entries.len() as u64;
+        Ok(self.switch.lock().unwrap().reserve(tenant, plane, caps, intents, key, now))
+    }
+    async fn deliver(&self, delivery: &Delivery, key: &EffectKey) -> Result<Receipt, Fault> {
+        self.plane.lock().unwrap().deliver(delivery, key)
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use trueup_model::{
-    Action, EffectKey, Fault, IntentKey, Observed, Receipt, Target, Time,
+    Action, Delivery, EffectKey, Fault, IntentKey, Observed, Receipt, Target, Time,
     intent::{Install, Scope},
     job::Check,
     observed::{AssignmentSeen, Assignments, ComplianceSeen, VersionSeen},
 };
-use trueup_workflows::Notice;
 
 #[derive(Default)]
 pub struct FakePlane {
@@ -21,11 +20,12 @@ pub struct FakePlane {
     pub observe_faults: BTreeMap<IntentKey, Fault>,
     /// The next answers to actions.
     pub act_faults: VecDeque<Fault>,
-    pub notify_faults: VecDeque<Fault>,
+    /// The next answers to messages.
+    pub deliver_faults: VecDeque<Fault>,
     /// How many targets each call asked for.
     pub asked: Vec<usize>,
     pub acts: Vec<(EffectKey, Action)>,
-    pub notices: Vec<(EffectKey, Notice)>,
+    pub deliveries: Vec<(EffectKey, Delivery)>,
 }
 
 pub fn group(id: &str) -> Scope {
@@ -95,11 +95,11 @@ impl FakePlane {
         Ok(Receipt { note: "done".into(), changed: true })
     }
 
-    pub fn notify(&mut self, notice: &Notice, key: &EffectKey) -> Result<(), Fault> {
-        if let Some(fault) = self.notify_faults.pop_front() {
+    pub fn deliver(&mut self, delivery: &Delivery, key: &EffectKey) -> Result<Receipt, Fault> {
+        if let Some(fault) = self.deliver_faults.pop_front() {
             return Err(fault);
         }
-        self.notices.push((key.clone(), notice.clone()));
-        Ok(())
+        self.deliveries.push((key.clone(), delivery.clone()));
+        Ok(Receipt { note: "told".into(), changed: true })
     }
 }

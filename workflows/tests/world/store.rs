@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use trueup_model::{
     Approval, ApprovalId, Commit, Event, Finding, FindingId, Intent, IntentKey, IntentRecord, IntentState,
-    Job, JobId, Outcome, Queue, Time, Write, commit::Committed,
+    Job, JobId, Notice, Outcome, Queue, Time, Write, commit::Committed,
 };
 
 pub struct Entry {
@@ -22,6 +22,13 @@ pub struct FakeStore {
     approvals: BTreeMap<ApprovalId, Approval>,
     pub events: Vec<Event>,
     pub jobs: BTreeMap<JobId, (Queue, Job, Option<Time>)>,
+    /// How often a job of this id was enqueued: who executes the one before has lost its lease.
+    pub enqueued: BTreeMap<JobId, u32>,
+    /// Tries that failed, of jobs that wait for another one.
+    pub tries: BTreeMap<JobId, u32>,
+    /// Notices no delivery has taken, in order, and all that were ever written.
+    pub outbox: Vec<Notice>,
+    pub written: Vec<Notice>,
     /// Reasons of dead letters.
     pub dead: Vec<String>,
     /// Runs begun, with their times.
@@ -32,7 +39,10 @@ impl FakeStore {
     pub fn enqueue(&mut self, id: JobId, queue: Queue, job: Job, at: Option<Time>) {
         let bytes = job.encode();
         assert_eq!(Job::decode(&bytes).unwrap(), job, "every job survives its wire form");
-        self.jobs.entry(id).or_insert((queue, job, at));
+        if !self.jobs.contains_key(&id) {
+            *self.enqueued.entry(id.clone()).or_default() += 1;
+            self.jobs.insert(id, (queue, job, at));
+        }
     }
 
     pub fn apply(&mut self, intent: Intent, now: Time) {
@@ -92,10 +102,12 @@ impl FakeStore {
     }
 
     pub fn end(&mut self, id: &JobId, queue: Queue, job: &Job, outcome: Outcome, now: Time) -> Committed {
+        let retry = matches!(outcome, Outcome::Retry { .. });
         match outcome {
             Outcome::Done(commit) => return self.commit(id, commit, now),
-            Outcome::Defer { at } | Outcome::Retry { at, .. } => {
+            Outcome::Defer { at, .. } | Outcome::Retry { at, .. } => {
                 assert!(at > now, "a job that waits must wait");
+                *self.tries.entry(id.clone()).or_default() += u32::from(retry);
                 self.jobs.insert(id.clone(), (queue, job.clone(), Some(at)));
             }
             Outcome::Dead { because } => {
@@ -118,6 +130,7 @@ impl FakeStore {
         if self.jobs.remove(id).is_none() {
             return Committed::LeaseLost;
         }
+        self.tries.remove(id);
         for write in commit.writes {
             self.write(write, now);
         }
@@ -167,6 +180,13 @@ impl FakeStore {
             Write::Approval(a) => {
                 self.approvals.insert(a.id.clone(), *a);
             }
+            Write::Notice(n) => {
+                if self.written.iter().all(|known| known.id != n.id) {
+                    self.written.push((*n).clone());
+                    self.outbox.push(*n);
+                }
+            }
+            Write::Taken(ids) => self.outbox.retain(|n| !ids.contains(&n.id)),
         }
     }
 }

@@ -37,9 +37,11 @@ commands! {
     "Drift": {
         Check = check,
         Explain = explain,
+        Causes = causes,
     }
     "Operation": {
         Queue = queue,
+        Blast = blast,
         Doctor = doctor,
     }
     "Processes": {

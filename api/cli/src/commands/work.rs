@@ -1,5 +1,6 @@
 //! `trueup work`: one process of the worker fleet.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use trueup_boot::config::ENV_PREFIX;
@@ -16,6 +17,7 @@ Examples:
   trueup work --config fleet.yaml
   trueup work --redis-url redis://127.0.0.1:6379 --planes ansible
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 trueup work --config fleet.yaml --log-format json
+  trueup work --config fleet.yaml --metrics-listen 127.0.0.1:9464
 
 Start as many as you like, on as many hosts: they share the queues of one Redis. SIGTERM ends it gracefully.";
 
@@ -32,6 +34,12 @@ pub(crate) struct Args {
     /// Serve only these planes; wins over the configuration
     #[arg(long, value_delimiter = ',', value_name = "PLANE,…")]
     planes: Option<Vec<PlaneKind>>,
+    /// Serve this process' metrics (Prometheus text) at http://ADDRESS/metrics; port 0 takes a free one
+    #[arg(long, env = "TRUEUP_METRICS_LISTEN", value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
+    /// Let other hosts read the metrics too: they name tenants and connections, and there is no authentication
+    #[arg(long, requires = "metrics_listen")]
+    metrics_allow_remote: bool,
     #[command(flatten)]
     log: crate::telemetry::LogArgs,
 }
@@ -39,6 +47,10 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, cx: &Context) -> Result<Exit, Failure> {
         let _telemetry = self.log.init("trueup-worker")?;
+        let metrics = match self.metrics_listen {
+            Some(addr) => Some(self.metrics(addr, cx).await?),
+            None => None,
+        };
         let mut config: WorkConfig = trueup_boot::config::load(self.config.as_deref(), ENV_PREFIX)
             .map_err(|e| Failure::usage(e.to_string()).at("the workers' configuration"))?;
         config.planes = self.planes.or(config.planes);
@@ -52,11 +64,38 @@ impl Args {
         let failed = |e: trueup_runner::FleetError| Failure::new(Exit::Failed, e.to_string());
         let fleet = config.start(opened.store, opened.clock).await.map_err(failed)?;
         let stop = fleet.stop_switch();
+        let metrics = metrics.map(|listener| {
+            let shutdown = shutdown.clone();
+            tokio::spawn(trueup_server::serve_metrics(listener, async move { shutdown.requested().await }))
+        });
         tokio::spawn(async move {
             shutdown.requested().await;
             stop.stop();
         });
-        fleet.run().await.map_err(failed)?;
-        Ok(Exit::Done)
+        let ended = fleet.run().await.map_err(failed);
+        // A scraper that keeps its connection open must not keep us.
+        metrics.iter().for_each(tokio::task::JoinHandle::abort);
+        ended.map(|()| Exit::Done)
+    }
+
+    /// Takes the address before anything begins, so that a wrong one is told at once.
+    async fn metrics(&self, addr: SocketAddr, cx: &Context) -> Result<tokio::net::TcpListener, Failure> {
+        if !self.metrics_allow_remote && !addr.ip().to_canonical().is_loopback() {
+            let port = addr.port();
+            return Err(Failure::usage(format!(
+                "{addr} can be reached from other hosts, and metrics name tenants and connections: use 127.0.0.1:{port}, \
+                 or say --metrics-allow-remote where the network keeps strangers out"
+            ))
+            .at("--metrics-listen or TRUEUP_METRICS_LISTEN"));
+        }
+        let listener = tokio::net::TcpListener::bind(addr).await.map_err(|e| {
+            Failure::new(Exit::Failed, format!("cannot listen: {e}"))
+                .at(addr.to_string())
+                .advise("see what listens there already (`ss -ltnp`), or take another port with --metrics-listen")
+        })?;
+        if let Ok(addr) = listener.local_addr() {
+            cx.note(&format!("metrics on http://{addr}/metrics"));
+        }
+        Ok(listener)
     }
 }

@@ -77,6 +77,7 @@ fn application(tenant: &str, n: usize) -> Intent {
         mode: mode(n),
         status: Status::Completed,
         labels: BTreeMap::from([("source".into(), "demo".into())]),
+        windows: Vec::new(),
     }
 }
 
@@ -96,6 +97,7 @@ fn folder() -> Intent {
         mode: Mode::Enforce,
         status: Status::Completed,
         labels: BTreeMap::from([("source".into(), "demo".into())]),
+        windows: Vec::new(),
     }
 }
 

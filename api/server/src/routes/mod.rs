@@ -1,12 +1,15 @@
 //! The routes, all on one page.
 
 mod approvals;
+mod blast;
+mod causes;
 mod checks;
 mod events;
 pub mod explain;
 mod findings;
 mod health;
 mod intents;
+mod metrics;
 mod queues;
 mod submit;
 mod summary;
@@ -18,6 +21,10 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use trueup_model::{CorrelationId, IntentKey};
 
+pub(crate) use health::LATE_MS;
+pub use metrics::serve_metrics;
+pub(crate) use metrics::keep_looking;
+
 use crate::problem::Flaw;
 use crate::{ApiState, MAX_BODY, Problem, middleware};
 
@@ -26,6 +33,7 @@ pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .route("/v1/health", get(health::health))
         .route("/v1/summary", get(summary::summary))
         .route("/v1/intents", get(intents::list).post(submit::submit))
@@ -35,6 +43,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/findings/{id}", get(findings::one))
         .route("/v1/findings/{id}/explain", get(explain::explain))
         .route("/v1/approvals", get(approvals::list))
+        .route("/v1/causes", get(causes::list))
+        .route("/v1/blast-radius", get(blast::list))
+        .route("/v1/blast-radius/{tenant}/{plane}/rearm", post(blast::rearm))
         .route("/v1/events", get(events::list))
         .route("/v1/queues", get(queues::depths))
         .route("/v1/queues/{queue}", get(queues::jobs))

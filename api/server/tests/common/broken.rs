@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use trueup_engine::{
-    Admin, Applied, Beat, By, Ended, EngineError, EventFilter, Incarnation, JobState, JobView, Leases,
-    NewJob, Page, Preflight, QueueDepth, Store, WorkerView,
+    Admin, Applied, Beat, By, Census, Ended, EngineError, EventFilter, Incarnation, JobState, JobView,
+    Leases, NewJob, Page, Preflight, QueueDepth, Store, WorkerView,
 };
 use trueup_model::commit::Committed;
 use trueup_model::{
-    Approval, ApprovalId, Event, Finding, FindingId, Intent, IntentKey, IntentRecord, JobId, Partition,
-    Queue, Time,
+    Approval, ApprovalId, Caps, Event, Finding, FindingId, Intent, IntentKey, IntentRecord, JobId, Notice,
+    Partition, PlaneKind, Queue, Reserved, Time, Trip,
 };
 
 type Result<T> = std::result::Result<T, EngineError>;
@@ -73,5 +73,10 @@ all_fail! {
     fn job(id: &JobId) -> Option<JobView>;
     fn workers() -> Vec<WorkerView>;
     fn admin(queue: Queue, what: &Admin, by: &By) -> u64;
+    fn notices(limit: usize) -> Vec<Notice>;
+    fn reserve(tenant: &str, plane: PlaneKind, caps: &Caps, member: &str, now: Time) -> Reserved;
+    fn rearm(tenant: &str, plane: PlaneKind, by: &By) -> bool;
+    fn trips() -> Vec<Trip>;
+    fn census() -> Census;
     fn preflight() -> Preflight;
 }

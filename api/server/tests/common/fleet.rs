@@ -98,6 +98,9 @@ pub fn finding(key: &IntentKey, kind: DriftKind, verdict: Verdict, minutes: i64)
         observed: "nobody \u{1b}[31m(red)".into(),
     }];
     Finding {
+        plane: trueup_model::PlaneKind::Intune,
+        persistent: false,
+        causes: Vec::new(),
         id: Finding::id_of(key, kind),
         intent: key.clone(),
         kind,

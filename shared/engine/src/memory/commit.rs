@@ -1,9 +1,9 @@
 //! The end of an execution: fence, validate, then carry out everything.
 
-use trueup_model::commit::{Committed, MAX_PARTS};
+use trueup_model::commit::Committed;
 use trueup_model::{Commit, JobId, Outcome, Queue, Write};
 
-use crate::store::{Ended, Incarnation};
+use crate::store::{Ended, Incarnation, well_formed};
 
 use super::part::{Now, Part};
 use super::queue::To;
@@ -21,7 +21,12 @@ impl Part {
                 }
                 self.carry_out(ended, commit, at);
             }
-            Outcome::Defer { at: due } => state.put(&ended.job, To::At(*due)),
+            Outcome::Defer { at: due, because } => {
+                if let (Some(job), Some(_)) = (state.get_mut(&ended.job), because) {
+                    job.reason.clone_from(because);
+                }
+                state.put(&ended.job, To::At(*due));
+            }
             Outcome::Retry { at: due, because } => {
                 if let Some(job) = state.get_mut(&ended.job) {
                     job.attempts += 1;
@@ -35,14 +40,18 @@ impl Part {
     }
 
     fn validate(&self, commit: &Commit) -> Result<(), Committed> {
-        if [commit.events.len(), commit.writes.len(), commit.next.len()].iter().any(|n| *n > MAX_PARTS) {
+        if !well_formed(commit, self.id) {
             return Err(Committed::Malformed);
         }
         let fits = |write: &Write| match write {
             Write::State { intent, rev, .. } => {
                 self.intents.get(intent).is_some_and(|k| k.record.rev == *rev)
             }
-            Write::Dirty { .. } | Write::Finding(_) | Write::Approval(_) => true,
+            Write::Dirty { .. }
+            | Write::Finding(_)
+            | Write::Approval(_)
+            | Write::Notice(_)
+            | Write::Taken(_) => true,
         };
         if commit.writes.iter().all(fits) { Ok(()) } else { Err(Committed::Conflict) }
     }
@@ -57,7 +66,7 @@ impl Part {
         let (states, others): (Vec<_>, Vec<_>) =
             commit.writes.iter().partition(|w| matches!(w, Write::State { .. }));
         for write in states.into_iter().chain(others) {
-            self.write(write);
+            self.write(write, at);
         }
         for next in &commit.next {
             let traceparent = ended.traceparent.clone();

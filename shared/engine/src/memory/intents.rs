@@ -15,7 +15,7 @@ use trueup_model::{
 
 use crate::store::{Applied, By, Change, Page};
 
-use super::part::Part;
+use super::part::{Now, Part};
 
 /// Before every other time: a trigger is not made to wait behind what is overdue.
 const AT_ONCE: Time = DateTime::UNIX_EPOCH;
@@ -82,7 +82,7 @@ impl Part {
     }
 
     /// Carries out one validated write.
-    pub(super) fn write(&mut self, write: &Write) {
+    pub(super) fn write(&mut self, write: &Write, at: Now) {
         match write {
             Write::State { intent, state, due, ends_run, .. } => {
                 let Some(kept) = self.intents.get_mut(intent) else { return };
@@ -97,6 +97,8 @@ impl Part {
                     kept.findings.insert(finding.id.clone(), (**finding).clone());
                 }
             }
+            Write::Notice(notice) => self.outbox.tell(notice, at),
+            Write::Taken(ids) => self.outbox.take(ids, at),
             Write::Approval(approval) => {
                 if let Some(kept) = self.intents.get_mut(&approval.intent) {
                     kept.approvals.insert(approval.id.clone(), (**approval).clone());

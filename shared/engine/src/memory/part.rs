@@ -10,7 +10,9 @@ use trueup_model::{Duration, Event, IntentKey, JobId, Partition, Queue, Time};
 
 use crate::store::{Beat, Incarnation, LeasedJob, Leases, NewJob};
 
+use super::blast::Switches;
 use super::intents::Kept;
+use super::outbox::Outbox;
 use super::queue::{QueueState, To};
 use super::{DEAD_AFTER, MAX_JOBS};
 use crate::MAX_RESCUES;
@@ -36,6 +38,9 @@ pub(super) struct Part {
     /// Index over `Kept::due`.
     pub(super) due: BTreeSet<(Time, IntentKey)>,
     pub(super) events: Vec<Event>,
+    pub(super) outbox: Outbox,
+    /// Only in partition 0.
+    pub(super) switches: Switches,
 }
 
 impl Part {
@@ -48,6 +53,8 @@ impl Part {
             intents: BTreeMap::new(),
             due: BTreeSet::new(),
             events: Vec::new(),
+            outbox: Outbox::default(),
+            switches: Switches::new(),
         }
     }
 

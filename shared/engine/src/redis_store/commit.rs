@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use trueup_model::commit::{Committed, MAX_PARTS};
+use trueup_model::commit::Committed;
 use trueup_model::event::LOOP;
 use trueup_model::job::tick_id;
 use trueup_model::{
@@ -14,8 +14,9 @@ use trueup_model::{
 use super::jobs::{plain_trace, position};
 use super::{Call, RedisStore, Result, limit, script, seconds};
 use crate::EngineError;
+use crate::census::Row;
 use crate::keys::Keys;
-use crate::store::{Ended, Incarnation};
+use crate::store::{Ended, Incarnation, MAX_OUTBOX, TOLD_FOR, well_formed};
 
 script!(COMMIT, "commit");
 
@@ -68,8 +69,11 @@ impl Encoder {
         let states = count(|w| matches!(w, Write::State { .. }));
         let dirties = count(|w| matches!(w, Write::Dirty { .. }));
         let documents = count(|w| matches!(w, Write::Finding(_) | Write::Approval(_)));
-        let (events, nexts) = (commit.events.len(), commit.next.len());
-        call.arg(format!("D {job} {states} {dirties} {documents} {events} {nexts}")).arg(trace);
+        let notices = count(|w| matches!(w, Write::Notice(_)));
+        let taken = commit.writes.iter().map(|w| if let Write::Taken(ids) = w { ids.len() } else { 0 });
+        let (events, nexts, taken) = (commit.events.len(), commit.next.len(), taken.sum::<usize>());
+        call.arg(format!("D {job} {states} {dirties} {documents} {events} {nexts} {notices} {taken}"));
+        call.arg(trace);
         for write in &commit.writes {
             if let Write::State { intent, rev, state, due, ends_run } = write {
                 call.num(self.intent(intent)).arg(intent.to_string()).num(rev).arg(json(state)?);
@@ -86,7 +90,9 @@ impl Encoder {
             match write {
                 Write::Finding(f) => {
                     call.num(self.doc(self.keys.finding(&f.id))).num(self.intent(&f.intent)).arg(json(f)?);
-                    call.num(3).num(f.last_seen_at.timestamp_millis()).arg(f.id.as_str()).num(0).num(0);
+                    call.num(3).num(f.last_seen_at.timestamp_millis()).arg(f.id.as_str());
+                    call.num(self.doc(self.keys.census()));
+                    call.arg(Row::of_finding(f).map(|row| row.text()).unwrap_or_default());
                 }
                 Write::Approval(a) => {
                     call.num(self.doc(self.keys.approval(&a.id))).num(self.intent(&a.intent)).arg(json(a)?);
@@ -94,7 +100,7 @@ impl Encoder {
                     call.num(self.doc(self.keys.approvals_of(&a.intent)))
                         .num(u8::from(a.state == ApprovalState::Open));
                 }
-                Write::State { .. } | Write::Dirty { .. } => {}
+                Write::State { .. } | Write::Dirty { .. } | Write::Notice(_) | Write::Taken(_) => {}
             }
         }
         for event in &commit.events {
@@ -104,6 +110,22 @@ impl Encoder {
             call.num(position(&mut self.queues, next.queue)).arg(next.id.as_str()).arg(next.job.encode());
             call.arg(next.at.map(seconds).unwrap_or_default());
         }
+        for write in &commit.writes {
+            if let Write::Notice(n) = write {
+                call.num(self.doc(self.keys.outbox())).num(self.doc(self.keys.census()));
+                call.arg(n.id.as_str()).num(n.at.timestamp_millis()).arg(json(n)?);
+            }
+        }
+        if taken > 0 {
+            call.num(self.doc(self.keys.taken()));
+            for write in &commit.writes {
+                if let Write::Taken(ids) = write {
+                    ids.iter().for_each(|id| {
+                        call.arg(id.as_str());
+                    });
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -111,13 +133,6 @@ impl Encoder {
 /// A reason may quote what it is about, which may be megabytes.
 fn cut(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(1024)]
-}
-
-fn within_bounds(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Done(c) => [c.events.len(), c.writes.len(), c.next.len()].iter().all(|n| *n <= MAX_PARTS),
-        _ => true,
-    }
 }
 
 impl RedisStore {
@@ -133,7 +148,7 @@ impl RedisStore {
         let mut body = Call::new(&COMMIT);
         let mut sent = Vec::new();
         for (n, end) in ended.iter().enumerate() {
-            if !within_bounds(&end.outcome) {
+            if matches!(&end.outcome, Outcome::Done(commit) if !well_formed(commit, p)) {
                 continue;
             }
             sent.push(n);
@@ -172,6 +187,7 @@ impl RedisStore {
             call.key(key);
         });
         call.num(encoder.queues.len()).num(p).arg(tick_id(p).as_str());
+        call.num(MAX_OUTBOX).num(TOLD_FOR.as_millis());
         call.append(body);
         let codes: Vec<i64> = call.run(&self.connection.0).await?;
         for (n, code) in sent.into_iter().zip(codes) {
@@ -187,13 +203,13 @@ impl RedisStore {
 
     fn other(&self, call: &mut Call, queue: usize, end: &Ended, outcome: &Outcome) -> Result<()> {
         let mut head = |verb: &str| {
-            call.arg(format!("{verb} {queue} 0 0 0 0 0")).arg("");
+            call.arg(format!("{verb} {queue} 0 0 0 0 0 0 0")).arg("");
         };
         match outcome {
             Outcome::Done(_) => {}
-            Outcome::Defer { at } => {
+            Outcome::Defer { at, because } => {
                 head("W");
-                call.arg(seconds(*at));
+                call.arg(seconds(*at)).arg(cut(because.as_deref().unwrap_or_default()));
             }
             Outcome::Retry { at, because } => {
                 head("R");

@@ -57,7 +57,7 @@ type Meta = (Option<u32>, Option<u32>, Option<String>);
 
 impl RedisStore {
     /// Milliseconds on Redis's clock.
-    async fn redis_now(&self) -> Result<u64> {
+    pub(super) async fn redis_now(&self) -> Result<u64> {
         let (s, us): (u64, u64) = self.query(&redis::cmd("TIME")).await?;
         Ok(s * 1000 + us / 1000)
     }

@@ -10,6 +10,7 @@ use trueup_model::{
 
 use super::{Call, RedisStore, Result, limit, script};
 use crate::EngineError;
+use crate::census::Row;
 use crate::keys::Keys;
 use crate::store::{Applied, By, Change, Page};
 
@@ -52,7 +53,7 @@ impl RedisStore {
                 continue;
             }
             let mut call = Call::new(&APPLY);
-            for key in [keys.events(), keys.due(), keys.names(), keys.ticks(), keys.nudge()] {
+            for key in [keys.events(), keys.due(), keys.names(), keys.ticks(), keys.nudge(), keys.census()] {
                 call.key(key);
             }
             call.num(p).arg(tick_id(p).as_str());
@@ -66,7 +67,7 @@ impl RedisStore {
                 call.arg(intent.key.to_string())
                     .arg(serde_json::to_vec(&Manifest::from((*intent).clone())).map_err(refused)?)
                     .arg(digest.as_str())
-                    .num(u8::from(intent.status.is_reconciled()))
+                    .arg(Row::of_intent(intent).map(|row| row.text()).unwrap_or_default())
                     .arg(serde_json::to_vec(&event).map_err(refused)?);
             }
             let answers: Vec<(u8, u64)> = call.run(&self.connection.0).await?;
@@ -96,6 +97,7 @@ impl RedisStore {
                 keys.intent(name),
                 keys.approvals_of(name),
                 keys.names(),
+                keys.census(),
             ] {
                 call.key(key);
             }

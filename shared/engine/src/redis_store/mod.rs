@@ -1,12 +1,14 @@
 //! `Store` on Redis: one Lua script per atomic operation, plain reads for the rest.
 
 mod archive;
+mod blast;
 mod commit;
 mod connection;
 mod inspect;
 mod intents;
 mod jobs;
 mod liveness;
+mod outbox;
 mod preflight;
 mod records;
 
@@ -20,13 +22,13 @@ use redis::aio::ConnectionManager;
 use tokio::sync::Notify;
 use trueup_model::commit::Committed;
 use trueup_model::{
-    Approval, ApprovalId, Event, Finding, FindingId, Intent, IntentKey, IntentRecord, JobId, Partition,
-    Queue, ScaledClock, SharedClock, Time,
+    Approval, ApprovalId, Caps, Event, Finding, FindingId, Intent, IntentKey, IntentRecord, JobId, Notice,
+    Partition, PlaneKind, Queue, Reserved, ScaledClock, SharedClock, Time, Trip,
 };
 
-use crate::EngineError;
 use crate::keys::{FLEET, Keys};
 use crate::store::*;
+use crate::{Census, EngineError};
 
 pub use connection::shown;
 use connection::{Call, meaning};
@@ -319,6 +321,28 @@ impl Store for RedisStore {
     }
     async fn admin(&self, queue: Queue, what: &Admin, by: &By) -> Result<u64> {
         self.do_admin(queue, what, by).await
+    }
+    async fn notices(&self, limit: usize) -> Result<Vec<Notice>> {
+        self.do_notices(limit).await
+    }
+    async fn reserve(
+        &self,
+        tenant: &str,
+        plane: PlaneKind,
+        caps: &Caps,
+        member: &str,
+        now: Time,
+    ) -> Result<Reserved> {
+        self.do_reserve(tenant, plane, caps, member, now).await
+    }
+    async fn rearm(&self, tenant: &str, plane: PlaneKind, by: &By) -> Result<bool> {
+        self.do_rearm(tenant, plane, by).await
+    }
+    async fn trips(&self) -> Result<Vec<Trip>> {
+        self.do_trips().await
+    }
+    async fn census(&self) -> Result<Census> {
+        self.do_census().await
     }
     async fn preflight(&self) -> Result<Preflight> {
         self.do_preflight().await

@@ -83,6 +83,7 @@ fn job(step: usize, of: &Intent) -> Job {
             drifts: Vec::new(),
             unjudged: Vec::new(),
             unjudged_kinds: Vec::new(),
+            ignored: Vec::new(),
             condition: trueup_model::Condition::InSync,
             passed: [span(), span(), span()],
         }),

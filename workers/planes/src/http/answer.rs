@@ -10,7 +10,7 @@ use trueup_model::{DateTime, Duration, Fault, Time, Utc};
 use crate::redact::one_line;
 
 /// Characters of an answer that an error may quote.
-const QUOTED: usize = 120;
+pub(super) const QUOTED: usize = 120;
 /// Nobody is believed who asks to wait longer than this.
 const LONGEST_WAIT_S: f64 = 3600.0;
 
@@ -69,43 +69,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(call: &str, status: u16, body: &[u
     })
 }
 
-/// A refusal as a fault. `wait`: until when, if the server asked to.
-pub(crate) fn server_error(call: &str, status: u16, body: &[u8], wait: Option<Time>) -> Fault {
-    let what = format!("{call} answered {status}: {}", error_text(body));
-    match (status, wait) {
-        (_, Some(until)) => Fault::Throttled { until, what },
-        (401, _) => Fault::permanent(format!(
-            "{what}; check client_id, client_secret and directory_tenant of the connection, and that the secret has not expired"
-        )),
-        (403, _) => Fault::permanent(format!(
-            "{what}; check that the application has the permission and an admin consented"
-        )),
-        (408 | 424 | 425 | 500..=599, _) => Fault::transient(what),
-        (300..=399, _) => {
-            Fault::permanent(format!("{what}; redirects are not followed, check the connection's URLs"))
-        }
-        _ => Fault::permanent(what),
-    }
-}
-
-/// What an error answer says: Graph's `error.code` and `error.message`, the login's `error_description`, else a quote.
-fn error_text(body: &[u8]) -> String {
-    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
-    let said = match &json["error"] {
-        serde_json::Value::Object(error) => [error.get("code"), error.get("message")]
-            .into_iter()
-            .flatten()
-            .map(text)
-            .filter(|t| !t.is_empty())
-            .collect(),
-        code @ serde_json::Value::String(_) => vec![text(code), text(&json["error_description"])],
-        _ => Vec::new(),
-    };
-    if said.iter().all(String::is_empty) { quote(body) } else { one_line(&said.join(": "), 2 * QUOTED) }
-}
-
-fn quote(body: &[u8]) -> String {
+pub(super) fn quote(body: &[u8]) -> String {
     if body.is_empty() {
         return "(empty)".into();
     }
@@ -142,28 +106,6 @@ mod tests {
     }
 
     #[test]
-    fn statuses_become_faults() {
-        let kind = |status| match server_error("GET /x", status, b"", None) {
-            Fault::Transient { .. } => 't',
-            Fault::Permanent { .. } => 'p',
-            other => panic!("{other}"),
-        };
-        for (status, expected) in [
-            (301, 'p'),
-            (400, 'p'),
-            (401, 'p'),
-            (403, 'p'),
-            (404, 'p'),
-            (424, 't'),
-            (500, 't'),
-            (502, 't'),
-            (504, 't'),
-        ] {
-            assert_eq!(kind(status), expected, "{status}");
-        }
-    }
-
-    #[test]
     fn errors_quote_what_is_safe() {
         let html = format!("<html>\u{1b}[31m{}</html>", "x".repeat(500));
         let e = parse_json::<serde_json::Value>("GET /apps", 200, html.as_bytes()).unwrap_err().to_string();
@@ -174,17 +116,5 @@ mod tests {
         assert!(e.len() < 250 && !e.contains('\u{1b}'), "{e}");
         let e = parse_json::<serde_json::Value>("GET /apps", 200, b"").unwrap_err().to_string();
         assert!(e.ends_with("(empty)"), "{e}");
-        for (body, expected) in [
-            (r#"{"error":{"code":"Forbidden","message":"no\nway"}}"#, "Forbidden: no way"),
-            (r#"{"error":{"code":"","message":"m"}}"#, "answered 400: m"),
-            (
-                r#"{"error":"invalid_client","error_description":"AADSTS7000215"}"#,
-                "invalid_client: AADSTS7000215",
-            ),
-            (r#"{"error":7}"#, "'{\"error\":7}'"),
-        ] {
-            let e = server_error("POST /t", 400, body.as_bytes(), None).to_string();
-            assert!(e.contains(expected), "{e}");
-        }
     }
 }

@@ -4,9 +4,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use trueup_model::Fault;
 use trueup_model::intent::{Install, Scope};
 
 use super::parse::{ALL_DEVICES, ALL_USERS, EXCLUSION, GROUP, install_name, local_name, scope_of};
+
+/// Groups that an error names at most.
+const NAMED: usize = 10;
 
 /// What is wanted of one application's assignments; scopes not named stay as they are.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +77,26 @@ pub fn merge(current: &[Value], wanted: &Wanted<'_>) -> Result<Option<Vec<Value>
     Ok(changed.then_some(kept))
 }
 
+/// What a refused write is most probably about: Graph does not take a new assignment to a group that does not exist.
+pub fn explain(fault: Fault, before: &[Value], wanted: &Wanted<'_>) -> Fault {
+    let Fault::Permanent { what } = fault else { return fault };
+    let is_old = |id: &str| {
+        before.iter().any(|a| a["target"]["groupId"].as_str().is_some_and(|g| g.eq_ignore_ascii_case(id)))
+    };
+    let new =
+        [wanted.include, wanted.exclude].into_iter().flatten().flatten().filter_map(|scope| match scope {
+            Scope::Group(id) if !is_old(id) => Some(id.as_str()),
+            _ => None,
+        });
+    let new: Vec<&str> = new.take(NAMED).collect();
+    let hint = if new.is_empty() {
+        String::new()
+    } else {
+        format!("; check that these groups exist: {}", new.join(", "))
+    };
+    Fault::Permanent { what: format!("{what}{hint}") }
+}
+
 /// An assignment as Graph takes it: what Graph itself adds when it answers is left out.
 fn as_sent(assignment: &Value) -> Value {
     let mut out = json!({
@@ -95,6 +119,7 @@ fn new(install: Install, scope: &Scope, excluded: bool) -> Result<Value, String>
         (Scope::AllDevices, false) => json!({"@odata.type": kind(ALL_DEVICES)}),
         (Scope::AllUsers, false) => json!({"@odata.type": kind(ALL_USERS)}),
         (other, true) => return Err(format!("Intune can exclude groups only, not {other:?}")),
+        (other, false) => return Err(format!("Intune cannot assign to {other:?}")),
     };
     Ok(as_sent(&json!({"intent": install_name(install), "target": target, "settings": null})))
 }

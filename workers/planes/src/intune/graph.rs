@@ -1,10 +1,10 @@
 //! Calls to Graph: token, retry, paging, `$batch`.
 //!
 //! # Guarantees
-//! The token goes to the configured origin only: a `nextLink` to another one is refused. Lists are bounded in pages.
+//! The token goes to the configured origin only: a `nextLink` to another one is refused. Lists are bounded in pages and entries, and end when a page leads back.
 //! A batch has one answer per item, in order, whatever order and number Graph answers with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::Url;
@@ -14,17 +14,22 @@ use trueup_model::{EffectKey, Fault};
 use super::parse::{Batch, BatchItem, Page};
 use super::request::{self, MAX_BATCH, Request};
 use super::token::Tokens;
-use crate::http::{Answer, Call, Http, Payload, RetryAfter, parse_json, server_error};
+use crate::broker::{Lane, Said};
+use crate::http::{Answer, Auth, Call, Http, Payload, RetryAfter, parse_json};
 
 /// Pages of one list beyond which it is given up.
 const MAX_PAGES: usize = 2_000;
+/// Entries of one list beyond which it is given up.
+const MAX_ITEMS: usize = 1_000_000;
 /// Batches under way at once.
 const BATCHES_AT_ONCE: usize = 4;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Graph {
     pub(crate) http: Arc<Http>,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
+    /// Of all calls through this value.
+    pub(crate) lane: Lane,
     /// `https://graph.microsoft.com/v1.0`, without a slash at its end.
     pub(crate) base: Url,
 }
@@ -48,6 +53,11 @@ impl ItemFault {
 }
 
 impl Graph {
+    /// The same, for calls of another lane.
+    pub(crate) fn at(&self, lane: Lane) -> Self {
+        Self { lane, ..self.clone() }
+    }
+
     fn url(&self, path: &str) -> Result<Url, Fault> {
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         Url::parse(&url).map_err(|e| Fault::bug(format!("cannot build a URL from '{path}': {e}")))
@@ -60,21 +70,22 @@ impl Graph {
             template: request.template,
             headers: effect.map(|key| ("client-request-id", key.to_string())).into_iter().collect(),
             payload: request.body.clone().map_or(Payload::None, Payload::Json),
-            bearer: None,
-            cost: request.cost,
+            auth: Auth::None,
+            lane: self.lane,
+            cost: request.cost.clone(),
         }
     }
 
     /// One call with a token, which is renewed once if it is refused.
     async fn once(&self, mut call: Call) -> Result<Answer, Fault> {
         let bearer = self.tokens.get(None).await?;
-        call.bearer = Some(bearer.clone());
+        call.auth = Auth::Bearer(bearer.clone());
         let mut answer = self.http.send(&call).await?;
         if answer.status == 401 {
-            call.bearer = Some(self.tokens.get(Some(&bearer)).await?);
+            call.auth = Auth::Bearer(self.tokens.get(Some(&bearer)).await?);
             answer = self.http.send(&call).await?;
         }
-        Http::judge(&call, answer)
+        self.http.judge(&call, answer)
     }
 
     /// A call whose answer has no content that matters.
@@ -111,11 +122,17 @@ impl Graph {
     ) -> Result<Vec<T>, Fault> {
         let (mut all, mut next) = (first.value, first.next);
         let mut pages = 1;
-        let mut last = String::new();
+        let mut seen = HashSet::new();
         while let Some(link) = next {
-            if link == last {
+            if !seen.insert(link.clone()) {
                 return Err(Fault::permanent(format!(
-                    "{}: a next page that leads to the same page twice",
+                    "{}: a next page that leads back to one that was read",
+                    request.template
+                )));
+            }
+            if all.len() > MAX_ITEMS {
+                return Err(Fault::permanent(format!(
+                    "{} has more than {MAX_ITEMS} entries",
                     request.template
                 )));
             }
@@ -129,7 +146,6 @@ impl Graph {
             let page: Page<T> = self.json(request, self.next_url(request, &link)?).await?;
             all.extend(page.value);
             next = page.next;
-            last = link;
         }
         Ok(all)
     }
@@ -149,9 +165,12 @@ impl Graph {
     /// Any number of requests, in batches. One answer per request, in order.
     pub(crate) async fn batch(&self, items: &[Request], effect: Option<&EffectKey>) -> Vec<ItemAnswer> {
         use futures::StreamExt;
+        let size = items.iter().map(|i| self.http.at_once(&i.cost)).min().unwrap_or(MAX_BATCH);
         // Boxed before it is buffered: a borrowing closure in a stream is not general enough for `Send`.
-        let batches: Vec<_> =
-            items.chunks(MAX_BATCH).map(|chunk| Box::pin(self.one_batch(chunk, effect))).collect();
+        let batches: Vec<_> = items
+            .chunks(size.clamp(1, MAX_BATCH))
+            .map(|chunk| Box::pin(self.one_batch(chunk, effect)))
+            .collect();
         let answers: Vec<Vec<ItemAnswer>> =
             futures::stream::iter(batches).buffered(BATCHES_AT_ONCE).collect().await;
         answers.into_iter().flatten().collect()
@@ -200,7 +219,26 @@ impl Graph {
             )))),
             Some(response) => self.judge_item(item, response),
         };
-        Ok(items.iter().enumerate().map(judge).collect())
+        let answers: Vec<ItemAnswer> = items.iter().enumerate().map(judge).collect();
+        self.learn(&request, &answers).await;
+        Ok(answers)
+    }
+
+    /// Graph counts the items of a batch one by one, and refuses them one by one.
+    async fn learn(&self, batch: &Request, answers: &[ItemAnswer]) {
+        let waits: Vec<_> = answers
+            .iter()
+            .filter_map(|a| match a {
+                Err(ItemFault::Other(Fault::Throttled { until, .. })) => Some(*until),
+                _ => None,
+            })
+            .collect();
+        if waits.is_empty() {
+            return;
+        }
+        let all = waits.len() == answers.len();
+        let said = if all { Said::AskedToWait { until: waits.into_iter().max() } } else { Said::Crowded };
+        self.http.learn(&batch.cost, said).await;
     }
 
     fn judge_item(&self, item: &Request, response: BatchItem) -> ItemAnswer {
@@ -216,7 +254,7 @@ impl Graph {
             _ => None,
         };
         let name = format!("{} {} (in a batch)", item.method, item.template);
-        let fault = server_error(&name, status, response.body.to_string().as_bytes(), wait);
+        let fault = self.http.refusal(&name, status, response.body.to_string().as_bytes(), wait);
         Err(if status == 404 { ItemFault::Absent(fault) } else { ItemFault::Other(fault) })
     }
 }

@@ -1,11 +1,13 @@
 //! What Graph answers, read strictly where it matters and tolerantly where Graph grows: unknown properties are
 //! ignored, an unknown value of an enumeration we decide on is a fault.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 use trueup_model::intent::{Install, Scope};
 use trueup_model::observed::AssignmentSeen;
-use trueup_model::{DateTime, Time, Utc};
+use trueup_model::{DateTime, Duration, Time, Utc};
 
 /// A page of a list.
 #[derive(Debug, Deserialize)]
@@ -19,8 +21,8 @@ pub struct Page<T> {
 #[derive(Debug, Deserialize)]
 pub struct App {
     pub id: String,
-    #[serde(default)]
-    pub assignments: Vec<Value>,
+    /// Absent where they were not expanded, which is not the same as none.
+    pub assignments: Option<Vec<Value>>,
     /// The expanded list is not whole.
     #[serde(rename = "assignments@odata.nextLink")]
     pub more_assignments: Option<String>,
@@ -143,22 +145,27 @@ impl Standing {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
-    pub id: Box<str>,
+    pub id: Arc<str>,
     pub standing: Standing,
     pub last_sync: Option<Time>,
 }
 
 impl DeviceWire {
-    /// A check-in in the future is taken as now; year 1 (never checked in) as none.
+    /// A check-in a moment ahead of us is taken as now. One in the future tells nothing (it must not pass for a report
+    /// after an action), and one of year 1 is none.
     pub fn read(self, now: Time) -> Device {
         let last_sync = self
             .last_sync
             .and_then(|t| DateTime::parse_from_rfc3339(&t).ok())
-            .map(|t| t.with_timezone(&Utc).min(now))
-            .filter(|t| t.timestamp() > 0);
+            .map(|t| t.with_timezone(&Utc))
+            .filter(|t| t.timestamp() > 0 && *t <= now + CLOCK_SKEW)
+            .map(|t| t.min(now));
         Device { id: self.id.into(), standing: Standing::of(self.compliance.as_deref()), last_sync }
     }
 }
+
+/// How far clocks of servers may be apart.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
 
 /// Answer to a `$batch`.
 #[derive(Debug, Deserialize)]
@@ -224,7 +231,8 @@ mod tests {
                 .read(now)
                 .last_sync
         };
-        assert_eq!(read(Some("2030-01-01T00:00:00Z")), Some(now));
+        assert_eq!(read(Some("2026-11-21T10:05:00Z")), Some(now), "clocks of servers differ a little");
+        assert_eq!(read(Some("2026-11-21T10:05:01Z")), None, "a clock that is ahead tells nothing");
         assert_eq!(read(Some("2017-01-01T00:02:49.3205976-08:00")).unwrap().timestamp(), 1_483_257_769);
         for never in [None, Some("0001-01-01T00:00:00Z"), Some("yesterday")] {
             assert_eq!(read(never), None);

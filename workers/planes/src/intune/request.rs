@@ -9,6 +9,10 @@ use crate::http::Cost;
 pub const MAX_BATCH: usize = 20;
 /// Page size of `mobileApps`.
 pub const APPS_PER_PAGE: usize = 100;
+/// Page size of `detectedApps`: asked for, and followed whatever comes (known from other clients, not documented).
+pub const DETECTED_PER_PAGE: usize = 500;
+/// Page size of `managedDevices`, the largest that Graph gives.
+pub const DEVICES_PER_PAGE: usize = 1000;
 /// What is read of a device.
 pub const DEVICE_FIELDS: [&str; 3] = ["id", "complianceState", "lastSyncDateTime"];
 
@@ -24,12 +28,14 @@ pub struct Request {
     pub body: Option<Value>,
 }
 
-fn read(path: String, template: &'static str, cost: Cost) -> Request {
-    Request { method: Method::GET, path, template, cost, body: None }
+fn read(path: String, template: &'static str, bucket: &'static str) -> Request {
+    Request { method: Method::GET, path, template, cost: Cost::of(bucket, 1), body: None }
 }
 
-const APPS: Cost = Cost { apps: 1, devices: 0, writes: 0 };
-const DEVICES: Cost = Cost { apps: 0, devices: 1, writes: 0 };
+/// Names of budgets.
+pub const APPS: &str = "apps";
+pub const DEVICES: &str = "devices";
+pub const WRITES: &str = "writes";
 
 /// Every application with its assignments.
 pub fn apps_with_assignments() -> Request {
@@ -59,13 +65,15 @@ pub fn assign(app: &str, assignments: Vec<Value>) -> Request {
         method: Method::POST,
         path: format!("/deviceAppManagement/mobileApps/{}/assign", encode(app)),
         template: "/deviceAppManagement/mobileApps/{id}/assign",
-        cost: Cost { apps: 1, devices: 0, writes: 1 },
+        cost: Cost::of(APPS, 1).and(WRITES, 1),
         body: Some(json!({ "mobileAppAssignments": assignments })),
     }
 }
 
+/// Every version of every application that any device reports.
 pub fn detected_apps() -> Request {
-    read("/deviceManagement/detectedApps".into(), "/deviceManagement/detectedApps", DEVICES)
+    let path = format!("/deviceManagement/detectedApps?$top={DETECTED_PER_PAGE}");
+    read(path, "/deviceManagement/detectedApps", DEVICES)
 }
 
 pub fn detected_apps_named(name: &str) -> Request {
@@ -89,12 +97,19 @@ pub fn devices_of(detected_app: &str) -> Request {
     )
 }
 
+/// Every device.
+pub fn devices() -> Request {
+    let fields = DEVICE_FIELDS.join(",");
+    let path = format!("/deviceManagement/managedDevices?$select={fields}&$top={DEVICES_PER_PAGE}");
+    read(path, "/deviceManagement/managedDevices", DEVICES)
+}
+
 pub fn sync_device(device: &str) -> Request {
     Request {
         method: Method::POST,
         path: format!("/deviceManagement/managedDevices/{}/syncDevice", encode(device)),
         template: "/deviceManagement/managedDevices/{id}/syncDevice",
-        cost: Cost { apps: 0, devices: 1, writes: 1 },
+        cost: Cost::of(DEVICES, 1).and(WRITES, 1),
         body: None,
     }
 }
@@ -114,7 +129,7 @@ pub fn batch(items: &[Request]) -> Request {
         method: Method::POST,
         path: "/$batch".into(),
         template: "/$batch",
-        cost: items.iter().fold(Cost::FREE, |sum, i| sum.plus(i.cost)),
+        cost: items.iter().fold(Cost::free(), |sum, i| sum.plus(&i.cost)),
         body: Some(json!({ "requests": requests })),
     }
 }
@@ -151,7 +166,7 @@ mod tests {
     #[test]
     fn a_batch_costs_what_its_parts_cost() {
         let all = batch(&[assignments_of("a"), sync_device("d"), assign("a", Vec::new())]);
-        assert_eq!(all.cost, Cost { apps: 2, devices: 1, writes: 2 });
+        assert_eq!(all.cost, Cost::of(APPS, 2).and(DEVICES, 1).and(WRITES, 2));
         let body = all.body.unwrap();
         assert_eq!(
             body["requests"][1],

@@ -1,9 +1,12 @@
 //! What was read of the plane a moment ago, so that many checks share one read.
 //!
 //! # Guarantees
-//! - One reader per set at a time; who comes meanwhile waits and uses what it brought.
+//! - One reader per set and lane at a time; who comes meanwhile waits and uses what it brought. Who demands something
+//!   newer does not wait for a sweep's reader, which may be long.
 //! - An answer is used if its read began after the caller asked, or if it is younger than the reuse time AND newer
 //!   than the check demands AND nothing of ours changed the thing since its read began.
+//! - Things are read singly or all at once, whichever costs fewer calls (`weigh`). A whole read that lost most of what
+//!   there was is not taken for the truth (`doubt`).
 //! - Memory is bounded by the last whole read plus [`MAX_SINGLE`] single ones.
 
 use std::collections::HashMap;
@@ -12,6 +15,9 @@ use std::sync::{PoisonError, RwLock};
 
 use trueup_model::{Duration, Fault, Time};
 
+use super::doubt::{Count, Doubt};
+use super::weigh::Weigh;
+
 /// Entries beyond which old ones are thrown out.
 const MAX_SINGLE: usize = 50_000;
 
@@ -19,7 +25,7 @@ const MAX_SINGLE: usize = 50_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) at: Time,
-    turn: u64,
+    pub(crate) turn: u64,
 }
 
 #[derive(Debug)]
@@ -30,6 +36,8 @@ struct Inner<V> {
     whole_len: Option<usize>,
     /// Reads that began before this turn do not count for the key.
     changed: HashMap<String, u64>,
+    weigh: Weigh,
+    doubt: Doubt,
     turn: u64,
 }
 
@@ -37,7 +45,8 @@ struct Inner<V> {
 #[derive(Debug)]
 pub(crate) struct Dataset<V> {
     inner: RwLock<Inner<V>>,
-    flight: tokio::sync::Mutex<()>,
+    /// Of those who demand something newer, and of the others.
+    flights: [tokio::sync::Mutex<()>; 2],
     reuse: Duration,
 }
 
@@ -45,9 +54,18 @@ pub(crate) struct Dataset<V> {
 #[derive(Debug)]
 pub(crate) struct Loaded<V> {
     /// Everything there is was read, not only what was asked for.
-    pub(crate) whole: bool,
+    pub(crate) whole: Option<Whole>,
     pub(crate) values: HashMap<String, Option<V>>,
     pub(crate) faults: HashMap<String, Fault>,
+}
+
+/// A read of everything.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// What it cost.
+    pub(crate) calls: usize,
+    /// What it found, to be believed or not.
+    pub(crate) counts: Vec<Count>,
 }
 
 /// A value with the time its read began.
@@ -55,12 +73,19 @@ pub(crate) type Dated<V> = (Time, Option<V>);
 
 impl<V: Clone> Dataset<V> {
     pub(crate) fn new(reuse: Duration) -> Self {
-        let inner =
-            Inner { entries: HashMap::new(), whole: None, whole_len: None, changed: HashMap::new(), turn: 0 };
-        Self { inner: RwLock::new(inner), flight: tokio::sync::Mutex::default(), reuse }
+        let inner = Inner {
+            entries: HashMap::new(),
+            whole: None,
+            whole_len: None,
+            changed: HashMap::new(),
+            weigh: Weigh::new(reuse),
+            doubt: Doubt::default(),
+            turn: 0,
+        };
+        Self { inner: RwLock::new(inner), flights: Default::default(), reuse }
     }
 
-    /// Answers for all keys, from memory where allowed, else by `load` (keys, how many things a whole read had).
+    /// Answers for all keys, from memory where allowed, else by `load` (keys, whether to read everything).
     pub(crate) async fn get<F, Fut>(
         &self,
         wanted: &HashMap<String, Option<Time>>,
@@ -68,7 +93,7 @@ impl<V: Clone> Dataset<V> {
         load: F,
     ) -> HashMap<String, Result<Dated<V>, Fault>>
     where
-        F: FnOnce(Vec<String>, Option<usize>) -> Fut,
+        F: FnOnce(Vec<String>, bool) -> Fut,
         Fut: Future<Output = Result<Loaded<V>, Fault>>,
     {
         let asked = self.next_turn();
@@ -76,21 +101,29 @@ impl<V: Clone> Dataset<V> {
         if self.pick(wanted, asked, now(), &mut answers).is_empty() {
             return answers;
         }
-        let _one = self.flight.lock().await;
+        let demands = wanted.values().any(Option::is_some);
+        let _one = self.flights[usize::from(!demands)].lock().await;
         let missing = self.pick(wanted, asked, now(), &mut answers);
         if missing.is_empty() {
             return answers;
         }
         let stamp = Stamp { at: now(), turn: self.next_turn() };
-        let known = self.read().whole_len;
-        match load(missing.clone(), known).await {
+        let everything = match self.decide(missing.len(), stamp.at) {
+            Ok(everything) => everything,
+            Err(fault) => {
+                answers.extend(missing.into_iter().map(|key| (key, Err(fault.clone()))));
+                return answers;
+            }
+        };
+        let loaded = load(missing.clone(), everything).await;
+        match loaded.and_then(|loaded| self.believe(stamp, loaded)) {
             Err(fault) => answers.extend(missing.into_iter().map(|key| (key, Err(fault.clone())))),
             Ok(loaded) => {
                 for key in missing {
                     let answer = match (loaded.values.get(&key), loaded.faults.get(&key)) {
                         (_, Some(fault)) => Err(fault.clone()),
                         (Some(value), None) => Ok((stamp.at, value.clone())),
-                        (None, None) if loaded.whole => Ok((stamp.at, None)),
+                        (None, None) if loaded.whole.is_some() => Ok((stamp.at, None)),
                         (None, None) => Err(Fault::bug(format!("'{key}' was not read"))),
                     };
                     answers.insert(key, answer);
@@ -99,6 +132,24 @@ impl<V: Clone> Dataset<V> {
             }
         }
         answers
+    }
+
+    /// Whether to read everything; an error if nothing may be read now.
+    fn decide(&self, missing: usize, now: Time) -> Result<bool, Fault> {
+        let mut inner = self.write();
+        match inner.doubt.waits(now) {
+            Some(fault) => Err(fault),
+            None => Ok(inner.doubt.is_open() || inner.weigh.everything(missing, now)),
+        }
+    }
+
+    fn believe(&self, stamp: Stamp, loaded: Loaded<V>) -> Result<Loaded<V>, Fault> {
+        if let Some(whole) = &loaded.whole {
+            let mut inner = self.write();
+            inner.weigh.learn(whole.calls);
+            inner.doubt.judge(&whole.counts, stamp.at)?;
+        }
+        Ok(loaded)
     }
 
     /// Something of ours changed `key`: what was read before does not count any more.
@@ -151,8 +202,11 @@ impl<V: Clone> Dataset<V> {
 
     fn keep(&self, stamp: Stamp, loaded: Loaded<V>) {
         let mut inner = self.write();
-        if loaded.whole {
-            inner.entries.clear();
+        if loaded.whole.is_some() {
+            if inner.whole.is_some_and(|whole| whole.turn > stamp.turn) {
+                return;
+            }
+            inner.entries.retain(|_, (read, _)| read.turn > stamp.turn);
             inner.whole = Some(stamp);
             inner.whole_len = Some(loaded.values.len());
             inner.changed.retain(|_, turn| *turn > stamp.turn);
@@ -164,7 +218,10 @@ impl<V: Clone> Dataset<V> {
             if inner.changed.get(&key).is_some_and(|turn| *turn < stamp.turn) {
                 inner.changed.remove(&key);
             }
-            inner.entries.insert(key, (stamp, value));
+            let entry = inner.entries.entry(key).or_insert_with(|| (stamp, None));
+            if entry.0.turn <= stamp.turn {
+                *entry = (stamp, value);
+            }
         }
         for key in loaded.faults.keys() {
             // A whole read that could not read this one says nothing about it.
@@ -213,6 +270,7 @@ mod tests {
             let load = |keys: Vec<String>, _| {
                 self.loads.lock().unwrap().push(keys.clone());
                 let values = keys.into_iter().filter(|k| k != "absent").map(|k| (k, Some(1))).collect();
+                let whole = whole.then(|| Whole { calls: 1, counts: Vec::new() });
                 async move { Ok(Loaded { whole, values, faults: HashMap::new() }) }
             };
             self.set.get(&wanted, || *self.now.lock().unwrap(), load).await.remove(key).unwrap()

@@ -12,7 +12,7 @@ use serde_json::Value;
 use trueup_model::{Duration, Fault, Time};
 
 use crate::Secret;
-use crate::http::{Call, Cost, Http, Payload, parse_json};
+use crate::http::{Auth, Call, Cost, Http, Lane, Payload, parse_json};
 
 /// A token is renewed this long before its end, or a tenth of its life if that is less.
 const MARGIN_S: i64 = 300;
@@ -52,8 +52,10 @@ impl Tokens {
             template: "/{tenant}/oauth2/v2.0/token",
             headers: Vec::new(),
             payload: Payload::Form(Arc::new(form)),
-            bearer: None,
-            cost: Cost::FREE,
+            auth: Auth::None,
+            // Whoever is first needs it, and it uses up no budget.
+            lane: Lane::Write,
+            cost: Cost::free(),
         };
         Self { http, call, current: RwLock::default(), flight: tokio::sync::Mutex::default() }
     }
@@ -82,7 +84,7 @@ impl Tokens {
     async fn fetch(&self) -> Result<Token, Fault> {
         let asked = self.http.clock().now();
         let answer = self.http.send(&self.call).await?;
-        let answer = Http::judge(&self.call, answer)?;
+        let answer = self.http.judge(&self.call, answer)?;
         let wire: TokenWire = parse_token(&self.call.name(), answer.status, &answer.body)?;
         let life = match &wire.expires_in {
             Value::String(s) => s.parse().ok(),

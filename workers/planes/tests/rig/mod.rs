@@ -8,7 +8,7 @@ use trueup_model::{
     Duration, EffectKey, Fault, IntentKey, JobId, ManualClock, Observed, RunId, Target, Time,
 };
 use trueup_planes::intune::{Intune, IntuneConfig};
-use trueup_planes::{FixedSecrets, Plane, Secret};
+use trueup_planes::{FixedSecrets, LocalBroker, Plane, Secret};
 use trueup_simulators::{
     Limits, Options, Seed, Simulator, Tenant, WaitStyle, app_id, app_name, client_id, client_secret,
     old_app_id,
@@ -64,7 +64,8 @@ impl Rig {
         }))
         .unwrap();
         let secrets = FixedSecrets([("S".to_owned(), Secret::new(setup.secret))].into());
-        let plane = Intune::new(&config, Arc::new(clock.clone()), &secrets).unwrap();
+        let broker = Arc::new(LocalBroker::new(Arc::new(clock.clone())));
+        let plane = Intune::new(&config, Arc::new(clock.clone()), &secrets, broker).unwrap();
         Self { clock, sim, plane }
     }
 

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use super::odata::{Options, page, project};
 use super::vocabulary::MOBILE_APP;
 use super::{Asked, Reply, assign as body, bad_request, not_found};
-use crate::state::{App, State};
+use crate::mischief::List;
+use crate::state::{App, Reach, State};
 use crate::tenant::Tenant;
 
 /// Applications on a page unless asked otherwise.
@@ -19,7 +20,8 @@ pub(super) fn list(tenant: &Tenant, asked: &Asked<'_>, options: &Options) -> Rep
     let size = options.top.unwrap_or(PAGE);
     tenant.with_state(|state, _| {
         let there = |app: &&App| state.app_at.contains_key(&app.id);
-        let mut apps = state.apps.iter().skip(options.skip).filter(there);
+        let shown = state.apps.iter().take(state.shown(List::Applications));
+        let mut apps = shown.skip(options.skip).filter(there);
         let value: Vec<Value> = apps.by_ref().take(size).map(|app| object(state, app, options)).collect();
         let next = apps.next().and_then(|app| state.app_at.get(&app.id)).copied();
         Reply::json(200, page(asked, "deviceAppManagement/mobileApps", options, value, next))
@@ -56,16 +58,23 @@ pub(super) fn assign(tenant: &Tenant, asked: &Asked<'_>, id: &str, options: &Opt
     if !asked.content_type.starts_with("application/json") {
         return bad_request("A Content-Type of application/json is needed.");
     }
-    let set = match body::read(asked.body) {
-        Ok(set) => set,
-        Err(why) => return bad_request(&why),
-    };
-    let reply = tenant.with_state(|state, now| match find(state, id) {
-        None => not_found("mobileApp", id),
-        Some(app) => {
-            state.assign(app, set, now);
-            Reply::no_content()
+    let reply = tenant.with_state(|state, now| {
+        let Some(app) = find(state, id) else { return not_found("mobileApp", id) };
+        let before = &state.apps[app].assignments;
+        let set = match body::read(asked.body, before) {
+            Ok(set) => set,
+            Err(why) => return bad_request(&why),
+        };
+        let is_new = |reach: &Reach| !before.iter().any(|a| a.reach == *reach);
+        let gone = set.iter().find_map(|a| match &a.reach {
+            Reach::Group(id) | Reach::Exclusion(id) if is_new(&a.reach) => state.deleted_groups.get(id),
+            _ => None,
+        });
+        if let Some(group) = gone {
+            return bad_request(&format!("The group '{group}' does not exist or one of its queried reference-property objects are not present."));
         }
+        state.assign(app, set, now);
+        Reply::no_content()
     });
     if reply.status == 204 {
         tenant.note_write(asked.path, asked.key);
@@ -98,8 +107,9 @@ fn object(state: &State, app: &App, options: &Options) -> Value {
     ];
     let mut out: Map<String, Value> = project(options, fields);
     out.insert("@odata.type".into(), "#microsoft.graph.win32LobApp".into());
-    if options.expand.is_some() {
-        out.insert("assignments".into(), written(app).into());
+    if options.expand.is_some() && state.shown(List::Expansion) > 0 {
+        let shown = written(app).into_iter().take(state.shown(List::Assignments));
+        out.insert("assignments".into(), shown.collect());
     }
     Value::Object(out)
 }

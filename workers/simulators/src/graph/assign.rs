@@ -6,8 +6,8 @@ use trueup_model::target::is_guid;
 use super::vocabulary::{ASSIGNMENT, INTENTS, SETTINGS, TARGETS};
 use crate::state::{Assignment, Reach};
 
-/// Reads `{"mobileAppAssignments": […]}`; the error says what Graph would refuse.
-pub(crate) fn read(body: &[u8]) -> Result<Vec<Assignment>, String> {
+/// Reads `{"mobileAppAssignments": […]}`; the error says what Graph would refuse. `before`: what is assigned now.
+pub(crate) fn read(body: &[u8], before: &[Assignment]) -> Result<Vec<Assignment>, String> {
     let body: Value =
         serde_json::from_slice(body).map_err(|e| format!("Unable to read JSON request payload: {e}"))?;
     let body = object(&body, "The request body")?;
@@ -16,7 +16,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Vec<Assignment>, String> {
     let list = list.ok_or("Action 'assign' needs the parameter 'mobileAppAssignments', a collection.")?;
     let mut all: Vec<Assignment> = Vec::with_capacity(list.len());
     for item in list {
-        let assignment = one(item)?;
+        let assignment = one(item, before)?;
         if all.iter().any(|a| a.reach == assignment.reach) {
             return Err("Duplicate assignment targets are not allowed.".into());
         }
@@ -25,16 +25,21 @@ pub(crate) fn read(body: &[u8]) -> Result<Vec<Assignment>, String> {
     Ok(all)
 }
 
-fn one(item: &Value) -> Result<Assignment, String> {
+fn one(item: &Value, before: &[Assignment]) -> Result<Assignment, String> {
     let item = object(item, "mobileAppAssignment")?;
     typed(item, "mobileAppAssignment", false)?;
     only(item, &ASSIGNMENT, "mobileAppAssignment")?;
     let intent = item.get("intent").and_then(Value::as_str).ok_or("mobileAppAssignment needs 'intent'.")?;
-    if !INTENTS.contains(&intent) {
+    if !INTENTS.contains(&intent) && !before.iter().any(|a| a.intent == intent) {
         return Err(format!("Requested value '{}' was not found in installIntent.", brief(intent)));
     }
-    let target = object(item.get("target").unwrap_or(&Value::Null), "mobileAppAssignment.target")?;
-    let reach = reach(target)?;
+    let target = item.get("target").unwrap_or(&Value::Null);
+    // What it served of a kind of its own it also takes, if nothing of it is lost.
+    let other = Reach::Other(target.clone());
+    let reach = match before.iter().any(|a| a.reach == other) {
+        true => other,
+        false => reach(object(target, "mobileAppAssignment.target")?)?,
+    };
     let settings = item.get("settings").cloned().unwrap_or_default();
     if !settings.is_null() {
         let map = object(&settings, "settings")?;
@@ -103,8 +108,12 @@ pub(crate) fn write(assignment: &Assignment, n: usize) -> Value {
         Reach::Exclusion(id) => ("exclusionGroupAssignmentTarget", Some(id)),
         Reach::AllUsers => ("allLicensedUsersAssignmentTarget", None),
         Reach::AllDevices => ("allDevicesAssignmentTarget", None),
+        Reach::Other(_) => ("other", None),
     };
-    let mut target = json!({"@odata.type": format!("#microsoft.graph.{kind}")});
+    let mut target = match &assignment.reach {
+        Reach::Other(target) => target.clone(),
+        _ => json!({"@odata.type": format!("#microsoft.graph.{kind}")}),
+    };
     if let Some(group) = group {
         target["groupId"] = group.as_str().into();
     }
@@ -127,7 +136,7 @@ mod tests {
     }
 
     fn read_items(items: Vec<Value>) -> Result<Vec<Assignment>, String> {
-        read(json!({ "mobileAppAssignments": items }).to_string().as_bytes())
+        read(json!({ "mobileAppAssignments": items }).to_string().as_bytes(), &[])
     }
 
     #[test]
@@ -185,7 +194,7 @@ mod tests {
             (r#"{"assignments":[]}"#, "'assignments' does not exist"),
             (r#"{"mobileAppAssignments":{}}"#, "a collection"),
         ] {
-            let e = read(body.as_bytes()).unwrap_err();
+            let e = read(body.as_bytes(), &[]).unwrap_err();
             assert!(e.contains(expected), "{body}: {e}");
         }
         assert!(read_items(vec![item(), item()]).unwrap_err().contains("Duplicate"));

@@ -6,6 +6,7 @@ use trueup_model::{Duration, Time};
 use super::odata::{Options, page, project};
 use super::vocabulary::{DETECTED_APP, MANAGED_DEVICE};
 use super::{Asked, Reply, bad_request, not_found};
+use crate::mischief::List;
 use crate::state::{Detected, State};
 use crate::tenant::Tenant;
 
@@ -22,7 +23,7 @@ pub(super) fn detected(tenant: &Tenant, asked: &Asked<'_>, options: &Options) ->
     tenant.with_state(|state, _| {
         // A name is looked up, not searched for.
         let all: Vec<usize> = match &name {
-            None => (options.skip..state.detected.len()).collect(),
+            None => (options.skip..state.detected.len().min(state.shown(List::DetectedApps))).collect(),
             Some(name) => {
                 let product = state.product_at.get(name);
                 let found = product.map_or(&[][..], |at| &state.products[*at].detected);
@@ -60,9 +61,10 @@ pub(super) fn list(tenant: &Tenant, asked: &Asked<'_>, options: &Options) -> Rep
     }
     let size = options.top.unwrap_or(DEVICE_PAGE);
     tenant.with_state(|state, now| {
-        let end = options.skip.saturating_add(size).min(state.devices.len());
+        let all = state.devices.len().min(state.shown(List::ManagedDevices));
+        let end = options.skip.saturating_add(size).min(all);
         let value: Vec<Value> = (options.skip..end).map(|d| device(state, d, now, options)).collect();
-        let next = (end < state.devices.len()).then_some(end);
+        let next = (end < all).then_some(end);
         Reply::json(200, page(asked, "deviceManagement/managedDevices", options, value, next))
     })
 }
@@ -121,7 +123,7 @@ fn device(state: &State, at: usize, now: Time, options: &Options) -> Value {
             "managedDeviceOwnerType" => "company".into(),
             "enrolledDateTime" => "2026-01-01T00:00:00Z".into(),
             "lastSyncDateTime" => {
-                state.last_sync(at, now).format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into()
+                (state.last_sync(at, now) + device.ahead).format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into()
             }
             "operatingSystem" => "Windows".into(),
             "complianceState" => device.compliance.into(),

@@ -119,6 +119,7 @@ pub(crate) fn page(
         LinkStyle::Right => next,
         LinkStyle::Foreign => Some(next.unwrap_or(0)),
         LinkStyle::Circular => Some(options.skip),
+        LinkStyle::Looping => Some(if options.skip == 0 { 1 } else { 0 }),
     };
     if let Some(next) = next {
         let origin =

@@ -5,7 +5,7 @@ use trueup_model::{Approval, ApprovalKind, ApprovalState, Drift, EventKind, Find
 
 use crate::events::Events;
 
-/// Withdraws what is not the question any more, and asks the one that is, unless it has been asked.
+/// Withdraws what is not the question any more, and asks the one that is, unless it has been asked. Gives what it asked.
 pub(super) fn settle(
     finding: &Finding,
     ask: Option<(ApprovalKind, &Drift, Plan)>,
@@ -13,7 +13,7 @@ pub(super) fn settle(
     events: &mut Events<'_>,
     writes: &mut Vec<Write>,
     now: Time,
-) {
+) -> Option<Approval> {
     // What a board was asked names all that was tried; a review names exactly what would be done now.
     let same = |a: &Approval| {
         let matches = |(kind, drift, plan): &(ApprovalKind, &Drift, Plan)| {
@@ -36,10 +36,11 @@ pub(super) fn settle(
         events.push(EventKind::ApprovalWithdrawn, data);
         writes.push(Write::Approval(Box::new(gone)));
     }
-    if let (false, Some((kind, drift, plan))) = (asked, ask) {
-        let because = finding.decision.reasons.iter().map(|r| format!("{}: {}", r.rule, r.because)).collect();
-        writes.push(open(finding, kind, drift, plan, because, events, now));
-    }
+    let (kind, drift, plan) = ask.filter(|_| !asked)?;
+    let because = finding.decision.reasons.iter().map(|r| format!("{}: {}", r.rule, r.because)).collect();
+    let approval = open(finding, kind, drift, plan, because, events, now);
+    writes.push(Write::Approval(Box::new(approval.clone())));
+    Some(approval)
 }
 
 /// Asks.
@@ -51,7 +52,7 @@ pub(crate) fn open(
     because: Vec<String>,
     events: &mut Events<'_>,
     now: Time,
-) -> Write {
+) -> Approval {
     let approval = Approval {
         id: Approval::id_of(&finding.id, kind, &drift.digest, now),
         kind,
@@ -72,5 +73,5 @@ pub(crate) fn open(
         "actions": approval.plan.actions.iter().map(|p| &p.summary).collect::<Vec<_>>(),
     });
     events.push(EventKind::ApprovalOpened, data);
-    Write::Approval(Box::new(approval))
+    approval
 }

@@ -40,7 +40,9 @@ pub(super) fn judge(attempts: &mut Attempts, job: &job::Emit) -> Verdict {
         return Verdict::Nothing;
     }
     let before = std::mem::take(attempts);
-    if before.open { Verdict::Verified { attempt, kinds: before.kinds } } else { Verdict::Nothing }
+    // What a rule hides from now on was not mended.
+    let hidden = before.kinds.iter().any(|k| job.ignored.iter().any(|i| i.kind == *k));
+    if before.open && !hidden { Verdict::Verified { attempt, kinds: before.kinds } } else { Verdict::Nothing }
 }
 
 /// What follows.

@@ -1,21 +1,21 @@
-//! One intent's drift, from evidence to what follows: the order of the decisions that `emit` takes.
-
-use std::collections::BTreeMap;
+//! One intent's drift, from what is to be done to what is written: findings, decisions, approvals, notices, events, and
+//! the job that follows.
 
 use serde_json::json;
 use trueup_model::{
-    ActiveRun, Approval, ApprovalKind, Attempts, Commit, Drift, DriftKind, EventKind, Finding, IntentRecord,
-    IntentState, Job, Next, Plan, PlaneKind, Time, Verdict, Write,
+    ActiveRun, Approval, ApprovalKind, Attempts, Commit, Condition, Drift, DriftKind, EventKind, Finding,
+    IntentRecord, IntentState, Job, Next, PlaneKind, Reserved, Time, Verdict, Write,
     job::{self, Cx},
     run::Illegal,
 };
 
 use super::attempts::{self, Follow};
+use super::course::{Asked, Course, Findings, Known};
 use super::findings::{self, Change};
 use super::{approvals, tell};
 use crate::events::Events;
-use crate::policy::{self, Decided};
-use crate::{Rules, plan::plan, transitions};
+use crate::notices::Notices;
+use crate::{Rules, transitions};
 
 pub(super) struct Case<'a> {
     pub(super) cx: &'a Cx,
@@ -23,141 +23,99 @@ pub(super) struct Case<'a> {
     pub(super) rules: &'a Rules,
     pub(super) record: &'a IntentRecord,
     pub(super) active: &'a ActiveRun,
+    pub(super) approvals: &'a [Approval],
+    pub(super) place: Option<&'a Reserved>,
 }
 
-type Findings = BTreeMap<DriftKind, Finding>;
-type Decisions = BTreeMap<DriftKind, Decided>;
+impl<'a> Case<'a> {
+    /// The moment for everything but the events, which say when they were written.
+    fn now(&self) -> Time {
+        self.cx.started_at
+    }
 
-impl Case<'_> {
-    pub(super) fn decide(&self, known: Vec<Finding>, approvals: &[Approval]) -> Result<Commit, Illegal> {
-        let Self { cx, job, rules, record, active } = self;
-        let now = cx.now;
-        let known: Findings = known.into_iter().map(|f| (f.kind, f)).collect();
+    fn known(&self, findings: &'a Findings) -> Known<'a> {
+        Known { job: self.job, rules: self.rules, record: self.record, findings, now: self.now() }
+    }
+
+    pub(super) fn decide(&self, findings: &'a Findings) -> Result<Commit, Illegal> {
+        let Self { cx, job, rules, record, active, .. } = self;
+        let known = self.known(findings);
+        let mut course = known.course(self.place);
         let mut state = record.state.clone();
         let before = state.condition;
-        state.now_is(job.condition, now);
-        let verdict = attempts::judge(&mut state.attempts, job);
-
-        let mut decisions = self.ask_policy(&known, &state.attempts, state.attempts.escalated);
-        let ready = ready(&job.drifts, &decisions);
-        let again = rules.settings.look_again().min(record.intent.criticality.interval());
-        let follow = attempts::follow(&state.attempts, !ready.is_empty(), &rules.ladder, now, again);
-        match follow {
-            Follow::Attempt(n) => {
-                let unjudged = &job.unjudged_kinds;
-                state.attempts = attempts::begin(&state.attempts, n, &ready, unjudged, record.generation);
-            }
-            Follow::Escalate => decisions = self.ask_policy(&known, &state.attempts, true),
-            Follow::Look(at) => {
-                for drift in &ready {
-                    if let Some(d) = decisions.get_mut(&drift.kind) {
-                        d.decision.not_before = at;
-                    }
-                }
-            }
+        state.now_is(job.condition, self.now());
+        if job.condition != Condition::Unreachable {
+            state.ignored.clone_from(&job.ignored);
         }
-        let look_at = self.look_at(follow, &decisions);
+        state.attempts = std::mem::take(&mut course.attempts);
+        if let Follow::Attempt(n) = course.follow {
+            let unjudged = &job.unjudged_kinds;
+            state.attempts = attempts::begin(&state.attempts, n, &course.ready, unjudged, record.generation);
+        }
+        let look_at = self.look_at(&course);
 
-        let mut events = Events::of(cx, &record.intent.key, active);
+        let mut events = Events::of(cx, &record.intent, active);
         tell::condition(before, job, &mut events);
-        let asking = follow != Follow::Escalate;
-        let acting: &[&Drift] = if matches!(follow, Follow::Attempt(_)) { &ready } else { &[] };
-        let mut writes =
-            self.findings(known, decisions, &mut state, acting, look_at, asking, approvals, &mut events);
-        tell::attempt(&verdict, record, &mut events);
-
-        let (write, next) = self.follow(follow, state, &ready, look_at, &mut events)?;
+        let mut writes = self.findings(known, &course, &mut state, look_at, &mut events);
+        tell::attempt(&course.verdict, record, &mut events);
+        if let (Some((trip, kinds)), Some(Reserved::Held { first: true, .. })) = (&course.held, self.place) {
+            tell::tripped(trip, kinds, &mut events);
+            let one_too_many = writes.iter().find_map(|w| match w {
+                Write::Finding(f) if kinds.contains(&f.kind) => Some(f.clone()),
+                _ => None,
+            });
+            let notices = Notices::of(rules, &record.intent, events.correlation_id(), self.now());
+            writes.extend(one_too_many.and_then(|finding| notices.blast_radius(&finding, trip)));
+        }
+        let (write, next) = self.follow(known, &course, state, look_at, &mut events)?;
         writes.push(write);
         Ok(Commit { events: events.done(), writes, next: next.into_iter().collect() })
     }
 
-    fn ask_policy(&self, known: &Findings, attempts: &Attempts, exhausted: bool) -> Decisions {
-        let ask = |drift: &Drift| {
-            let open = known.get(&drift.kind).filter(|f| f.open);
-            let case = policy::Case {
-                intent: &self.record.intent,
-                kind: drift.kind,
-                opened_at: open.map_or(self.cx.now, |f| f.opened_at),
-                now: self.cx.now,
-                remedy: !self.plan(&[drift]).actions.is_empty(),
-                exhausted: exhausted || attempts.escalated,
-            };
-            (drift.kind, self.rules.policy.decide(&case))
-        };
-        self.job.drifts.iter().map(ask).collect()
-    }
-
-    fn plan(&self, drifts: &[&Drift]) -> Plan {
-        plan(&self.record.intent, self.record.generation, drifts, &self.job.drifts)
-    }
-
     /// When somebody must look before the next check.
-    fn look_at(&self, follow: Follow, decisions: &Decisions) -> Option<Time> {
-        let wanted = match follow {
+    fn look_at(&self, course: &Course<'_>) -> Option<Time> {
+        let wanted = match course.follow {
             Follow::Look(at) => at,
-            Follow::Attempt(_) => Some(self.cx.now + self.rules.settings.verify_after()),
+            Follow::Attempt(_) => Some(self.now() + self.rules.settings.verify_after()),
             Follow::Escalate => None,
         };
-        decisions.values().filter_map(|d| d.decision.not_before).chain(wanted).min()
+        course.decisions.values().filter_map(|a| a.decided.decision.not_before).chain(wanted).min()
     }
 
-    /// What became of each kind: findings, decisions, approvals.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one pass over the kinds; each argument is a part of the case"
-    )]
+    /// What became of each kind: findings, decisions, approvals, notices.
     fn findings(
         &self,
-        mut known: Findings,
-        mut decisions: Decisions,
+        known: Known<'a>,
+        course: &Course<'_>,
         state: &mut IntentState,
-        acting: &[&Drift],
         look_at: Option<Time>,
-        asking: bool,
-        approvals: &[Approval],
         events: &mut Events<'_>,
     ) -> Vec<Write> {
-        let (job, now, key) = (self.job, self.cx.now, &self.record.intent.key);
+        let job = self.job;
         let mut writes = Vec::new();
         for kind in DriftKind::ALL {
-            let before = known.remove(&kind);
-            let attempts = if state.attempts.kinds.contains(&kind) { state.attempts.made } else { 0 };
+            let before = known.findings.get(&kind);
             let next_at = look_at.into_iter().chain(state.next_check).min();
-            if let (Some(drift), Some(decided)) =
-                (job.drifts.iter().find(|d| d.kind == kind), decisions.remove(&kind))
+            if let (Some(drift), Some(asked)) =
+                (job.drifts.iter().find(|d| d.kind == kind), course.decisions.get(&kind))
             {
-                let decision = before.as_ref().filter(|f| f.open).map(|f| f.decision.clone());
-                let (mut finding, change) =
-                    findings::seen(before, key, drift, decided, events.correlation_id(), now);
-                finding.attempts = attempts;
-                finding.next_at = finding.decision.not_before.or(next_at);
-                let triggered = acting.iter().any(|d| d.kind == kind);
-                match change {
-                    Change::Opened => tell::drift(EventKind::DriftDetected, &finding, triggered, events),
-                    Change::Changed => tell::drift(EventKind::DriftChanged, &finding, triggered, events),
-                    Change::Same => {}
-                }
-                tell::policy(decision, &finding, events);
-                let ask = match finding.decision.verdict {
-                    Verdict::Review => Some(ApprovalKind::Review),
-                    Verdict::Cab if asking => Some(ApprovalKind::Cab),
-                    _ => None,
-                };
-                let ask = ask.map(|kind| (kind, drift, self.plan(&[drift])));
-                approvals::settle(&finding, ask, approvals, events, &mut writes, now);
+                let seen = Seen { before, drift, asked, next_at };
+                self.drifted(known, course, &seen, &state.attempts, events, &mut writes);
                 state.drifts.insert(kind, drift.digest.clone());
-                writes.push(Write::Finding(Box::new(finding)));
             } else if job.unjudged_kinds.contains(&kind) {
-                if let Some(mut finding) = before.filter(|f| f.open && f.next_at != next_at) {
-                    finding.next_at = next_at;
-                    writes.push(Write::Finding(Box::new(finding)));
-                }
+                let persistent = |f: &Finding| f.persistent && state.attempts.escalated;
+                let is_other =
+                    |f: &&Finding| f.open && (f.next_at != next_at || f.persistent != persistent(f));
+                writes.extend(before.filter(is_other).map(|f| {
+                    let finding = Finding { next_at, persistent: persistent(f), ..f.clone() };
+                    Write::Finding(Box::new(finding))
+                }));
             } else {
                 state.drifts.remove(&kind);
                 if let Some(finding) = before.filter(|f| f.open) {
-                    let finding = findings::resolved(finding, job.passed[1].to, now);
-                    tell::drift(EventKind::DriftResolved, &finding, false, events);
-                    approvals::settle(&finding, None, approvals, events, &mut writes, now);
+                    let finding = findings::resolved(finding.clone(), job.passed[1].to, self.now());
+                    tell::resolved(&finding, &job.ignored, events);
+                    approvals::settle(&finding, None, self.approvals, events, &mut writes, self.now());
                     writes.push(Write::Finding(Box::new(finding)));
                 }
             }
@@ -165,21 +123,71 @@ impl Case<'_> {
         writes
     }
 
+    /// A kind that is drifted.
+    fn drifted(
+        &self,
+        known: Known<'a>,
+        course: &Course<'_>,
+        seen: &Seen<'_>,
+        attempts: &Attempts,
+        events: &mut Events<'_>,
+        writes: &mut Vec<Write>,
+    ) {
+        let Seen { before, drift, asked, next_at } = *seen;
+        let (intent, kind, now) = (&self.record.intent, drift.kind, self.now());
+        let decision = before.filter(|f| f.open).map(|f| f.decision.clone());
+        let correlation_id = events.correlation_id().clone();
+        let decided = asked.decided.clone();
+        let (mut finding, change) =
+            findings::seen(before.cloned(), intent, drift, decided, &correlation_id, now);
+        finding.attempts = if attempts.kinds.contains(&kind) { attempts.made } else { 0 };
+        finding.next_at = finding.decision.not_before.or(next_at);
+        finding.persistent &= attempts.escalated && change != Change::Opened;
+        let acting = matches!(course.follow, Follow::Attempt(_));
+        let triggered = acting && course.ready.iter().any(|d| d.kind == kind);
+        match change {
+            Change::Opened => tell::drift(EventKind::DriftDetected, &finding, triggered, events),
+            Change::Changed => tell::drift(EventKind::DriftChanged, &finding, triggered, events),
+            Change::Same => {}
+        }
+        tell::policy(decision, &finding, &asked.case, events);
+        let ask = match finding.decision.verdict {
+            Verdict::Review => Some(ApprovalKind::Review),
+            // The board is asked by the job that escalates.
+            Verdict::Cab if course.follow != Follow::Escalate => Some(ApprovalKind::Cab),
+            _ => None,
+        };
+        let ask = ask.map(|kind| (kind, drift, known.plan(&[drift])));
+        let opened = approvals::settle(&finding, ask, self.approvals, events, writes, now);
+        let notices = Notices::of(self.rules, intent, &correlation_id, now);
+        if change == Change::Opened && asked.decided.security {
+            writes.extend(notices.security(&finding));
+        }
+        // Of all that is held people are told once, by the switch.
+        let told = course.held.as_ref().is_some_and(|(_, kinds)| kinds.contains(&kind));
+        if let Some(approval) = opened.filter(|_| !told) {
+            writes.extend(notices.approval(&finding, &approval));
+        }
+        writes.push(Write::Finding(Box::new(finding)));
+    }
+
     /// The end of the run, or the job that goes on with it.
     fn follow(
         &self,
-        follow: Follow,
+        known: Known<'a>,
+        course: &Course<'_>,
         state: IntentState,
-        ready: &[&Drift],
         look_at: Option<Time>,
         events: &mut Events<'_>,
     ) -> Result<(Write, Option<Next>), Illegal> {
         let Self { cx, job, rules, record, .. } = self;
-        let (intent, run) = (job.intent.clone(), job.run.clone());
-        let following = match follow {
-            Follow::Look(_) => return Ok((transitions::close(record, state, &run, look_at, cx.now)?, None)),
+        let (intent, run, ready) = (job.intent.clone(), job.run.clone(), &course.ready);
+        let following = match course.follow {
+            Follow::Look(_) => {
+                return Ok((transitions::close(record, state, &run, look_at, self.now())?, None));
+            }
             Follow::Attempt(attempt) => {
-                let plan = self.plan(ready);
+                let plan = known.plan(ready);
                 let kinds: Vec<_> = ready.iter().map(|d| d.kind).collect();
                 let data = json!({
                     "attempt": attempt, "of": rules.ladder.attempts(), "drift_types": kinds,
@@ -192,7 +200,7 @@ impl Case<'_> {
             }
             Follow::Escalate => {
                 let drifts = ready.iter().copied().cloned().collect();
-                let (plan, attempts) = (self.plan(ready), state.attempts.made);
+                let (plan, attempts) = (known.plan(ready), state.attempts.made);
                 Job::Escalate(job::Escalate { intent, run, drifts, attempts, plan })
             }
         };
@@ -201,13 +209,16 @@ impl Case<'_> {
     }
 }
 
+/// What is known of a kind that is drifted.
+struct Seen<'a> {
+    before: Option<&'a Finding>,
+    drift: &'a Drift,
+    asked: &'a Asked<'a>,
+    /// When the intent is looked at next.
+    next_at: Option<Time>,
+}
+
 fn next(cx: &Cx, job: Job, plane: PlaneKind) -> Option<Next> {
     let queue = job.queue(Some(plane))?;
     Some(Next { id: cx.next_id(0), queue, job, at: None })
-}
-
-/// Drift that policy lets us mend now.
-fn ready<'a>(drifts: &'a [Drift], decisions: &Decisions) -> Vec<&'a Drift> {
-    let may = |d: &Decided| d.decision.verdict == Verdict::Automatic && d.decision.not_before.is_none();
-    drifts.iter().filter(|drift| decisions.get(&drift.kind).is_some_and(may)).collect()
 }

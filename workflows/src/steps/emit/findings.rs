@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use trueup_model::{CorrelationId, Delta, Drift, Fact, Finding, IntentKey, Time};
+use trueup_model::{CorrelationId, Delta, Drift, Fact, Finding, Intent, Time};
 
 use crate::policy::Decided;
 
@@ -18,13 +18,14 @@ pub(super) enum Change {
 /// The finding as it is now that the drift was seen. A fact is appended only when something differs from the last one.
 pub(super) fn seen(
     before: Option<Finding>,
-    intent: &IntentKey,
+    intent: &Intent,
     drift: &Drift,
     decided: Decided,
     correlation: &CorrelationId,
     now: Time,
 ) -> (Finding, Change) {
-    let Decided { decision, severity } = decided;
+    let Decided { decision, severity, .. } = decided;
+    let target = &intent.target;
     let (change, mut finding) = match before {
         Some(f) if f.open && f.digest == drift.digest => (Change::Same, f),
         Some(f) if f.open => (Change::Changed, f),
@@ -39,8 +40,11 @@ pub(super) fn seen(
         None => (
             Change::Opened,
             Finding {
-                id: Finding::id_of(intent, drift.kind),
-                intent: intent.clone(),
+                id: Finding::id_of(&intent.key, drift.kind),
+                intent: intent.key.clone(),
+                plane: target.plane(),
+                persistent: false,
+                causes: Vec::new(),
                 kind: drift.kind,
                 open: true,
                 severity,
@@ -64,6 +68,8 @@ pub(super) fn seen(
     finding.digest = drift.digest.clone();
     finding.affected_devices = drift.affected_devices;
     finding.delta = drift.delta.clone();
+    finding.plane = target.plane();
+    finding.causes = trueup_model::cause::candidates(target, drift);
     finding.last_seen_at = now;
     if change != Change::Same {
         finding.append(fact(true, desired(&drift.delta), observed(&drift.delta), drift.evidence_at, now));
@@ -76,6 +82,7 @@ pub(super) fn resolved(mut finding: Finding, seen_at: Time, now: Time) -> Findin
     let meant = desired(&finding.delta);
     finding.append(fact(false, meant.clone(), meant, seen_at, now));
     finding.open = false;
+    finding.persistent = false;
     finding.resolved_at = Some(now);
     finding.next_at = None;
     finding

@@ -1,10 +1,11 @@
 //! The words of `emit`: what its events say.
 
 use serde_json::json;
-use trueup_model::{Condition, Decision, DriftKind, EventKind, Finding, IntentRecord, job};
+use trueup_model::{Condition, Decision, DriftKind, EventKind, Finding, Ignored, IntentRecord, Trip, job};
 
 use super::attempts;
 use crate::events::Events;
+use crate::policy::Case;
 
 pub(super) fn finding_ids(record: &IntentRecord, kinds: &[DriftKind]) -> Vec<String> {
     kinds.iter().map(|k| Finding::id_of(&record.intent.key, *k).to_string()).collect()
@@ -22,15 +23,40 @@ pub(super) fn condition(before: Condition, job: &job::Emit, events: &mut Events<
 
 /// In the shape of seed 000 ("Event Store Integration"), and what one needs to find the rest.
 pub(super) fn drift(kind: EventKind, finding: &Finding, triggered: bool, events: &mut Events<'_>) {
-    let data = json!({
+    events.push(kind, about(finding, triggered));
+}
+
+fn about(finding: &Finding, triggered: bool) -> serde_json::Value {
+    json!({
         "drift_type": finding.kind, "severity": finding.severity, "affected_devices": finding.affected_devices,
         "remediation_triggered": triggered, "finding_id": finding.id, "delta": finding.delta,
         "opened_at": finding.opened_at, "recurrences": finding.recurrences,
-    });
-    events.push(kind, data);
+    })
 }
 
-pub(super) fn policy(before: Option<Decision>, finding: &Finding, events: &mut Events<'_>) {
+/// `ignored_by`: it is still there, but rules say that it is no drift.
+pub(super) fn resolved(finding: &Finding, ignored: &[Ignored], events: &mut Events<'_>) {
+    let mut data = about(finding, false);
+    let mut rules: Vec<_> = ignored.iter().filter(|i| i.kind == finding.kind).map(|i| &i.rule).collect();
+    rules.dedup();
+    if !rules.is_empty() {
+        data["ignored_by"] = json!(rules);
+    }
+    events.push(EventKind::DriftResolved, data);
+}
+
+/// Said once for each time the switch trips, by the job that tripped it.
+pub(super) fn tripped(trip: &Trip, kinds: &[DriftKind], events: &mut Events<'_>) {
+    let Trip { tenant, plane, at, cap } = trip;
+    let data = json!({
+        "plane": plane, "cap": cap, "at": at, "drift_types": kinds,
+        "because": "more remediation at once than policy allows; all of it waits for reviews until it is rearmed",
+        "rearm": format!("trueup blast rearm {tenant} {plane}"),
+    });
+    events.push(EventKind::BlastRadiusTripped, data);
+}
+
+pub(super) fn policy(before: Option<Decision>, finding: &Finding, case: &Case<'_>, events: &mut Events<'_>) {
     let decision = &finding.decision;
     let same = before.is_some_and(|mut before| {
         before.not_before = decision.not_before;
@@ -39,7 +65,7 @@ pub(super) fn policy(before: Option<Decision>, finding: &Finding, events: &mut E
     if !same {
         let data = json!({
             "drift_type": finding.kind, "finding_id": finding.id, "severity": finding.severity,
-            "decision": decision,
+            "decision": decision, "case": case.record(),
         });
         events.push(EventKind::PolicyDecided, data);
     }

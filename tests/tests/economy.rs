@@ -1,0 +1,133 @@
+//! What it costs to look: 100,000 intents over 2,000 applications, none of them drifted, for an hour.
+//!
+//! # Expected flow
+//! The real Intune plane against the simulated Graph, on a manual clock. Checks come in the order and at the times at
+//! which a sweep brings them: spread over the hour by a hash of the intent, in batches, each sorted by target. The
+//! simulator counts calls as Graph does: each item of a `$batch` is one.
+//!
+//! # Guarantees
+//! At most one call for twenty intents: for one process from its first hour on, for four processes (that share nothing
+//! but the work) once they know the fleet. What a process that knows nothing pays is printed.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::sync::Arc;
+
+use trueup_model::job::Check;
+use trueup_model::target::IntuneTarget;
+use trueup_model::{
+    Clock, DateTime, Duration, IntentKey, ManualClock, PlaneKind, RunId, SharedClock, Target, Time,
+};
+use trueup_planes::{Broker, LocalBroker, Plane, Planes};
+use trueup_simulators::{Seed, WaitStyle, app_id, app_name};
+use trueup_tests::fleet::world_graph::{Graph, TENANT, secrets};
+
+const INTENTS: usize = 100_000;
+const APPS: usize = 2_000;
+const DEVICES: usize = 10_000;
+const DEVICES_PER_APP: usize = 50;
+/// Checks in a `query` job of this plane.
+const BATCH: usize = 64;
+/// The promise: intents checked for one call.
+const INTENTS_PER_CALL: u64 = 20;
+
+struct World {
+    graph: Graph,
+    clock: ManualClock,
+    processes: Vec<Arc<dyn Plane>>,
+}
+
+impl World {
+    async fn with(processes: usize) -> Self {
+        let clock = ManualClock::at(DateTime::from_timestamp(1_795_255_200, 0).unwrap());
+        let shared: SharedClock = Arc::new(clock.clone());
+        let seed = Seed { apps: APPS, devices: DEVICES, devices_per_app: DEVICES_PER_APP, ..Seed::default() };
+        let graph = Graph::start(&shared, &seed, WaitStyle::Whole).await.unwrap();
+        let connections = graph.connections(&[TENANT]).unwrap();
+        let connect = |_| {
+            let broker: Arc<dyn Broker> = Arc::new(LocalBroker::new(shared.clone()));
+            let planes = Planes::connect(&connections, &shared, &secrets(), &broker).unwrap();
+            planes.get(TENANT, PlaneKind::Intune).unwrap()
+        };
+        let processes = (0..processes).map(connect).collect();
+        Self { graph, clock, processes }
+    }
+
+    /// Checks every intent once, spread over an hour; gives the calls that took.
+    async fn hour(&self, batch: usize) -> u64 {
+        let began = self.clock.now();
+        let before = self.graph.tenant(TENANT).counts();
+        let mut due: Vec<(Time, usize)> = (0..INTENTS).map(|n| (began + spread(n), n)).collect();
+        due.sort_unstable();
+        for (turn, chunk) in due.chunks(batch).enumerate() {
+            let at = chunk[chunk.len() - 1].0;
+            self.clock.advance(at - self.clock.now());
+            let mut checks: Vec<Check> = chunk.iter().map(|(_, n)| check(*n)).collect();
+            checks.sort_by(|a, b| a.target.cmp(&b.target));
+            let answers = self.processes[turn % self.processes.len()].observe(&checks).await;
+            assert_eq!(answers.len(), checks.len());
+            for answer in answers {
+                let seen = answer.unwrap();
+                let versions = seen.versions.unwrap();
+                assert_eq!(seen.assignments.unwrap().here.len(), 1);
+                assert_eq!((versions.len(), versions[0].devices), (1, DEVICES_PER_APP as u32));
+                assert_eq!(seen.compliance.unwrap().noncompliant, 0);
+                assert!(at - seen.at <= Duration::seconds(225), "looked at {at}, read at {}", seen.at);
+            }
+        }
+        self.clock.advance(began + Duration::hours(1) - self.clock.now());
+        let after = self.graph.tenant(TENANT).counts();
+        assert_eq!(after.throttled, 0);
+        let (apps, devices) = (after.app_calls - before.app_calls, after.device_calls - before.device_calls);
+        println!(
+            "{} process(es), {batch} checks a batch: {} calls ({apps} about applications, {devices} about devices), \
+             one for {:.1} intents",
+            self.processes.len(),
+            apps + devices,
+            INTENTS as f64 / (apps + devices) as f64
+        );
+        apps + devices
+    }
+}
+
+/// When in the hour the intent is checked.
+fn spread(n: usize) -> Duration {
+    let hash = (n as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+    Duration::milliseconds((hash % 3_600_000) as i64)
+}
+
+fn check(n: usize) -> Check {
+    let app = n % APPS;
+    let target = IntuneTarget { app_id: app_id(TENANT, app), app_name: app_name(app), replaces: Vec::new() };
+    let (intent, run) = (IntentKey::new(TENANT, n.to_string()), RunId::derive(&["r"]));
+    Check { intent, run, target: Target::Intune(target), newer_than: None }
+}
+
+fn assert_cheap(calls: u64) {
+    let most = INTENTS as u64 / INTENTS_PER_CALL;
+    assert!(calls <= most, "{calls} calls for {INTENTS} intents, at most {most} are promised");
+}
+
+#[tokio::test]
+async fn one_process_needs_a_call_for_twenty_intents_at_most() {
+    let world = World::with(1).await;
+    assert_cheap(world.hour(BATCH).await);
+}
+
+/// With sixteen partitions, a tick finds a few intents due, not sixty-four.
+#[tokio::test]
+async fn also_when_checks_come_a_few_at_a_time() {
+    let world = World::with(1).await;
+    assert_cheap(world.hour(4).await);
+}
+
+#[tokio::test]
+async fn four_processes_need_no_more_once_they_know_the_fleet() {
+    let world = World::with(4).await;
+    println!("the first hour, in which each of them learns which devices report what:");
+    world.hour(BATCH).await;
+    // What they learned is kept for two to six hours: this is an hour in which a quarter of it ends.
+    world.clock.advance(Duration::minutes(90));
+    println!("an hour later:");
+    assert_cheap(world.hour(BATCH).await);
+}

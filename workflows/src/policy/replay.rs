@@ -1,0 +1,60 @@
+//! What another policy would have decided about recorded drift.
+//!
+//! # Assumptions
+//! Each `POLICY_DECIDED` event is one case, decided again at its recorded time. What a different decision would have led
+//! to afterwards (other attempts, a tripped switch, other ages) is not simulated: `held` and `exhausted` are as they
+//! were. Drift that was wholly ignored left no decision, so nothing can bring it back here.
+
+use serde::{Deserialize, Serialize};
+use trueup_model::{Decision, DriftKind, Event, EventKind, IntentKey, Severity, Time};
+
+use super::Policy;
+use super::outcome::Outcome;
+use super::recorded;
+
+/// The field of `POLICY_DECIDED` events that holds the case ([`super::Case::record`]).
+pub const CASE: &str = "case";
+
+/// A case that would be decided otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub intent: IntentKey,
+    pub kind: DriftKind,
+    /// When it was decided.
+    pub at: Time,
+    pub was: Outcome,
+    pub would_be: Outcome,
+}
+
+/// What came of all cases.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Replay {
+    /// In the order of the events.
+    pub changed: Vec<Change>,
+    pub same: usize,
+    /// Decisions whose case is not recorded, or in a form that this Trueup does not know.
+    pub unreadable: usize,
+}
+
+/// Decides each recorded case again. Events of other kinds are passed over.
+pub fn replay<'e>(events: impl Iterator<Item = &'e Event>, policy: &Policy) -> Replay {
+    let mut replay = Replay::default();
+    for event in events.filter(|e| e.event_type == EventKind::PolicyDecided) {
+        match again(event, policy) {
+            None => replay.unreadable += 1,
+            Some(change) if change.was.differs(&change.would_be) => replay.changed.push(change),
+            Some(_) => replay.same += 1,
+        }
+    }
+    replay
+}
+
+fn again(event: &Event, policy: &Policy) -> Option<Change> {
+    let data = &event.event_data;
+    let case = recorded::Case::read(data.get(CASE)?).ok()?;
+    let decision = Decision::deserialize(data.get("decision")?).ok()?;
+    let severity = Severity::deserialize(data.get("severity")?).ok()?;
+    let was = Outcome::recorded(&decision, Some(severity));
+    let would_be = policy.outcome(&case.live());
+    Some(Change { intent: case.intent.key, kind: case.drift.kind, at: case.now, was, would_be })
+}
