@@ -76,7 +76,8 @@ async fn a_job_at_work_is_not_taken_for_a_lost_one() {
     let leased = next(&mut started.lanes[0]).await;
     // An audit has passed when a job that was lost in the meantime has come back; the one at work has not.
     store.enqueue(p, std::slice::from_ref(&lost)).await.expect("enqueued");
-    store.lease(p, &leased.who, &[(lost.queue, 1)], Time::UNIX_EPOCH).await.expect("leased");
+    let leases = store.lease(p, &leased.who, &[(lost.queue, 1)], Time::UNIX_EPOCH).await.expect("leased");
+    assert_eq!(leases.jobs.len(), 1);
     until("the audit has passed", async || state(&store, &lost.id).await == Some(JobState::Ready)).await;
     assert_eq!(state(&store, &at_work.id).await, Some(JobState::InFlight));
     assert_eq!(end(&started, leased).await, Committed::Yes);

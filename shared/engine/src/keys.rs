@@ -18,6 +18,14 @@ pub const FLEET: &str = "{tu}:fleet";
 /// Field of [`FLEET`]: the id of the one archive that may trim events.
 pub const ARCHIVE_ID: &str = "archive_id";
 
+/// The connections that processes have, by name.
+pub const CONNECTIONS: &str = "{tu}:connections";
+
+/// The budget of a connection, for the whole fleet; `<this>:waiting` and `<this>:slots` belong to it.
+pub fn limits(connection: &str) -> String {
+    format!("{{tu}}:limits:{connection}")
+}
+
 /// Names of one partition's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys(pub Partition);

@@ -11,6 +11,7 @@
 
 pub mod archive;
 mod blast;
+pub mod budgets;
 pub mod census;
 pub mod committer;
 pub mod heart;
@@ -24,6 +25,7 @@ pub mod store;
 mod waiting;
 
 pub use archive::{Archive, ArchiveError};
+pub use budgets::Budgets;
 pub use census::{Census, FindingCount, IntentCount};
 pub use committer::Committer;
 pub use hub::{HubOptions, Started, Stop, start};

@@ -9,6 +9,7 @@
 //! Durability, and any care for speed beyond ordered maps.
 
 mod blast;
+mod budgets;
 mod commit;
 mod events;
 mod inspect;
@@ -54,6 +55,7 @@ pub struct MemoryStore {
     lease_clock: SharedClock,
     event_clock: SharedClock,
     woke: Notify,
+    limits: budgets::Limits,
 }
 
 impl MemoryStore {
@@ -67,7 +69,14 @@ impl MemoryStore {
     pub fn with_clocks(partitions: u16, lease_clock: SharedClock, event_clock: SharedClock) -> Self {
         let partitions = partitions.max(1);
         let parts = (0..partitions).map(|p| Part::new(Partition(p))).collect();
-        Self { partitions, parts: Mutex::new(parts), lease_clock, event_clock, woke: Notify::new() }
+        Self {
+            partitions,
+            parts: Mutex::new(parts),
+            lease_clock,
+            event_clock,
+            woke: Notify::new(),
+            limits: Default::default(),
+        }
     }
 
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
@@ -285,6 +294,9 @@ impl Store for MemoryStore {
         Ok(outbox::census(&self.parts()))
     }
 
+    fn budgets(&self) -> &dyn crate::Budgets {
+        self
+    }
     async fn preflight(&self) -> Result<Preflight> {
         let warning =
             "state is kept in memory only and is gone when the process ends; use Redis for anything real";

@@ -326,6 +326,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     async fn preflight(&self) -> Result<Preflight>;
 
+    /// What connections may ask of their planes.
+    fn budgets(&self) -> &dyn crate::budgets::Budgets {
+        &crate::budgets::NoBudgets
+    }
+
     /// The events as the archive takes them; nothing if this store has none to hand over.
     fn event_log(&self) -> Option<&dyn crate::archive::EventLog> {
         None

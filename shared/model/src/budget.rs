@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-mod health;
+use crate::Time;
+
+pub mod health;
 
 pub use health::{FAILURES, Health, Pass, Why};
 
@@ -57,4 +59,17 @@ impl Budget {
     pub fn at_once(&self) -> u32 {
         (self.calls / 50).max(1)
     }
+}
+
+/// What a call told about its plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// It answers.
+    Fine,
+    /// 429, or 503 with a time.
+    AskedToWait { until: Option<Time> },
+    /// It took some of a batch and refused others: the rate is too high, but there is no reason to stop.
+    Crowded,
+    /// It does not answer, or says that it is broken: `why`, one line.
+    Failed { why: String },
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use chrono::DateTime;
 use trueup_model::intent::{Assignment, Desired, Install, Scope};
 use trueup_model::job::{
-    self, Check, Compare, Cx, Emit, Escalate, Query, Remediate, Seen, Span, Sweep, Undecodable,
+    self, Check, Compare, Cx, Emit, Escalate, Notify, Query, Remediate, Seen, Span, Sweep, Undecodable,
 };
+use trueup_model::notice::NoticeGroup;
 use trueup_model::observed::{AssignmentSeen, Assignments, ComplianceSeen, Observed, VersionSeen};
 use trueup_model::plan::Planned;
 use trueup_model::target::IntuneTarget;
@@ -117,6 +118,7 @@ fn jobs() -> Vec<(&'static str, Job)> {
                 unjudged: vec!["compliance: no device has reported".into()],
                 unjudged_kinds: vec![DriftKind::ComplianceDrift],
                 condition: Condition::Drifted,
+                ignored: Vec::new(),
                 passed: [span(0), span(1), span(2)],
             }),
         ),
@@ -141,7 +143,102 @@ fn jobs() -> Vec<(&'static str, Job)> {
                 plan: plan(),
             }),
         ),
+        ("collect", Job::Notify(Notify { deliver: None, kept: None })),
+        ("deliver", Job::Notify(Notify { deliver: Some(delivery()), kept: None })),
     ]
+}
+
+fn delivery() -> Delivery {
+    let finding = Finding::id_of(&key(), DriftKind::VersionMismatch);
+    let notice = Notice {
+        id: Notice::id_of(Topic::Escalated, &finding, at(0)),
+        topic: Topic::Escalated,
+        at: at(1),
+        intent: key(),
+        plane: PlaneKind::Intune,
+        kind: DriftKind::VersionMismatch,
+        severity: Severity::High,
+        finding,
+        causes: vec!["app:7ebd0f2b-3f0c-8a57-9d5f-9a4a0d3c2b1e".into()],
+        subject: "Drift not remediated".into(),
+        text: "version: meant 4.2.1, is 4.1.0".into(),
+        correlation_id: job::correlation_of(&run()),
+    };
+    let group = NoticeGroup {
+        topic: notice.topic,
+        plane: notice.plane,
+        kind: notice.kind,
+        cause: notice.causes[0].clone(),
+        members: 400,
+        severity: notice.severity,
+        examples: vec![notice],
+    };
+    Delivery { channel: "ops".into(), tenant: "contoso".into(), at: at(2), groups: vec![group] }
+}
+
+#[test]
+fn targets_of_every_plane_have_their_wire_form() {
+    let manifest = |plane: &str, target: serde_json::Value, include: serde_json::Value| {
+        serde_json::json!({"id": "vpn", "tenant": "contoso", "plane": plane, "target": target, "criticality": "high",
+            "ring": "lab", "windows": ["nights"], "desired": {"assignment": {"include": include}, "compliant": true}})
+    };
+    let jamf = serde_json::json!({"policy_id": 7, "app_name": "VPN.app", "replaces": [6],
+        "compliance": {"failing_group": 20, "remedy_group": 21}});
+    let configmgr = serde_json::json!({"ci_id": 16777300, "app_name": "VPN", "device_collection": "ABC00124",
+        "compliance": {"baseline_assignment": 16777400,
+            "remedy": {"client_operation": {"type": 8, "collection": "ABC00124"}}}});
+    for (plane, target, include) in [
+        ("jamf", jamf, serde_json::json!(["all_devices", {"group": "4"}, {"building": "1"}])),
+        ("configmgr", configmgr, serde_json::json!([{"group": "ABC00123"}, {"device": "16777200"}])),
+    ] {
+        let written = manifest(plane, target, include);
+        let intent: Intent = serde_json::from_value(written).unwrap_or_else(|e| panic!("{plane}: {e}"));
+        insta::assert_json_snapshot!(format!("intent_{plane}"), intent);
+        let again: Intent = serde_json::from_value(serde_json::json!(intent)).expect("it comes back");
+        assert_eq!(again, intent);
+    }
+}
+
+#[test]
+fn what_a_plane_cannot_carry_out_is_refused_when_it_is_applied() {
+    let jamf = serde_json::json!({"policy_id": 7, "app_name": "VPN.app"});
+    let configmgr = serde_json::json!({"ci_id": 1, "app_name": "VPN"});
+    let intune = serde_json::json!({"app_id": "7ebd0f2b-3f0c-8a57-9d5f-9a4a0d3c2b1e", "app_name": "VPN"});
+    let include = |scope: serde_json::Value| serde_json::json!({"assignment": {"include": [scope]}});
+    let group = |id: &str| serde_json::json!({"group": id});
+    let table = [
+        ("jamf", &jamf, include("all_users".into()), "no such scope"),
+        ("jamf", &jamf, include(group("abc")), "are numbers"),
+        ("jamf", &jamf, serde_json::json!({"compliant": true}), "needs target.compliance"),
+        (
+            "jamf",
+            &jamf,
+            serde_json::json!({"assignment": {"install": "uninstall", "include": [group("1")]}}),
+            "does not exist",
+        ),
+        ("configmgr", &configmgr, include("all_devices".into()), "SMS00001"),
+        ("configmgr", &configmgr, include(group("abc")), "CollectionID"),
+        ("configmgr", &configmgr, include(serde_json::json!({"device": "1"})), "device_collection"),
+        (
+            "configmgr",
+            &configmgr,
+            serde_json::json!({"assignment": {"include": [group("ABC00123")], "exclude": [group("ABC00124")]}}),
+            "no exclusions",
+        ),
+        (
+            "intune",
+            &intune,
+            include(serde_json::json!({"building": "1"})),
+            "all_devices, all_users or a group",
+        ),
+        ("mdm", &intune, include(group("x")), "known: intune, jamf, configmgr, ansible"),
+    ];
+    for (plane, target, desired, expected) in table {
+        let manifest = serde_json::json!({"id": "vpn", "tenant": "contoso", "plane": plane, "target": target,
+            "criticality": "high", "ring": "lab", "desired": desired});
+        let e = serde_json::from_value::<Intent>(manifest).expect_err("refused").to_string();
+        assert!(e.contains(expected), "{plane} {desired}: {e}");
+    }
 }
 
 #[test]

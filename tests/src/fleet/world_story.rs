@@ -16,7 +16,7 @@ use trueup_model::{
     Partition, PlaneKind, Queue, Receipt, Reserved, Route, Severity, SharedClock, StepName, Target, Time,
     Topic, TraceParent,
 };
-use trueup_planes::{Broker, LocalBroker, Planes};
+use trueup_planes::{Broker, LocalBroker, Plane, Planes};
 use trueup_simulators::{Seed, Tenant, WaitStyle};
 use trueup_workflows::{Chain, Policy, Ports, Rules};
 

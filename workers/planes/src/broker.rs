@@ -12,6 +12,7 @@ use std::any::Any;
 
 use async_trait::async_trait;
 pub use trueup_model::Lane;
+pub use trueup_model::budget::Said;
 use trueup_model::job::Check;
 use trueup_model::{Budget, Fault, Time};
 
@@ -70,19 +71,6 @@ pub(crate) fn lane_of(checks: &[Check]) -> Lane {
     if checks.iter().any(|c| c.newer_than.is_some()) { Lane::Urgent } else { Lane::Sweep }
 }
 
-/// What a call told about its plane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// It answers.
-    Fine,
-    /// 429, or 503 with a time.
-    AskedToWait { until: Option<Time> },
-    /// It took some of a batch and refused others: the rate is too high, but there is no reason to stop.
-    Crowded,
-    /// It does not answer, or says that it is broken: `why`, one line.
-    Failed { why: String },
-}
-
 /// The right to have one call under way; given back when dropped.
 #[must_use]
 #[derive(Default)]
@@ -108,6 +96,9 @@ pub trait Broker: Send + Sync + std::fmt::Debug {
 
     /// Waits for a call's turn, for some seconds at most.
     async fn admit(&self, to: &Limits, lane: Lane, cost: &Cost) -> Result<Permit, Fault>;
+
+    /// A connection was asked to make so many checks, in one turn. For estimates.
+    fn looked(&self, _connection: &str, _checks: usize) {}
 
     /// Gives the time before which nothing will be sent, if there is one.
     async fn learn(&self, to: &Limits, cost: &Cost, said: Said) -> Option<Time>;

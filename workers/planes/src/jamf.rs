@@ -114,7 +114,9 @@ impl JamfConfig {
             }
             (None, Some(name)) => {
                 if self.client_secret_file.is_some() || self.client_secret_env.is_some() {
-                    return invalid("client_secret_file and client_secret_env go with client_id, not with username");
+                    return invalid(
+                        "client_secret_file and client_secret_env go with client_id, not with username",
+                    );
                 }
                 let (file, env) = (self.password_file.as_ref(), self.password_env.as_ref());
                 let password = secrets.read(&SecretRef::one_of("password", file, env)?)?;
@@ -183,7 +185,7 @@ impl Jamf {
     }
 
     async fn rescope_once(&self, id: u32, wanted: &Wanted<'_>) -> Result<Receipt, Fault> {
-        let current = self.api.find_once(&request::policy(id), policy::parse).await?;
+        let current = self.api.find_once(&request::policy(id), policy::read).await?;
         let current = current.ok_or_else(|| Fault::permanent("does not exist in Jamf Pro"))?;
         let Some(change) = merge(&current, wanted).map_err(Fault::permanent)? else {
             let note = format!("policy {id} is as wanted already");
@@ -206,7 +208,8 @@ impl Jamf {
             return Err(Fault::permanent(format!("{n} computers in one action, at most {MAX_COMPUTERS}")));
         }
         let ids = devices.iter().map(|d| d.parse::<u64>()).collect::<Result<Vec<_>, _>>();
-        let ids = ids.map_err(|_| Fault::bug("the action names a computer by something that is no number"))?;
+        let ids =
+            ids.map_err(|_| Fault::bug("the action names a computer by something that is no number"))?;
         let _one = self.writing.lock().await;
         crate::retry::transient(|| self.comply_once(meant, &ids)).await
     }
@@ -214,9 +217,10 @@ impl Jamf {
     async fn comply_once(&self, meant: &JamfCompliance, ids: &[u64]) -> Result<Receipt, Fault> {
         let (failing, remedy) = (meant.failing_group, meant.remedy_group);
         let group = |id: u32, field: &'static str| async move {
-            let found = self.api.find_once(&request::group(id), group::parse).await;
+            let found = self.api.find_once(&request::group(id), group::read).await;
             let none = || {
-                let what = format!("does not exist: create it in Jamf Pro or correct target.compliance.{field}");
+                let what =
+                    format!("does not exist: create it in Jamf Pro or correct target.compliance.{field}");
                 Fault::permanent(what)
             };
             found.and_then(|g| g.ok_or_else(none)).map_err(|f| f.about(&format!("computer group {id}")))
@@ -237,11 +241,13 @@ impl Jamf {
         let fine = rest.len();
         if joining.is_empty() {
             let there = still.len();
-            let note = format!("{there} computers are in group {remedy} already, {fine} do not fail any more");
+            let note =
+                format!("{there} computers are in group {remedy} already, {fine} do not fail any more");
             return Ok(Receipt { note, changed: false });
         }
         let request = request::put_group(remedy, &group::additions(&joining)).map_err(Fault::bug)?;
-        let status = self.api.write_once(&request).await.map_err(|f| f.about(&format!("computer group {remedy}")))?;
+        let status =
+            self.api.write_once(&request).await.map_err(|f| f.about(&format!("computer group {remedy}")))?;
         let (new, old) = (joining.len(), still.len() - joining.len());
         let note = format!(
             "{status} from PUT computergroups/id/{remedy}: {new} computers joined, {old} were there, {fine} do not fail any more"

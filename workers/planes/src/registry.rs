@@ -89,9 +89,7 @@ pub fn connect(
         ConnectionConfig::ConfigMgr(c) => {
             ConfigMgr::new(c, clock, secrets, broker.clone()).map(|p| Arc::new(p) as _)
         }
-        ConnectionConfig::Jamf(c) => {
-            Jamf::new(c, clock, secrets, broker.clone()).map(|p| Arc::new(p) as _)
-        }
+        ConnectionConfig::Jamf(c) => Jamf::new(c, clock, secrets, broker.clone()).map(|p| Arc::new(p) as _),
         ConnectionConfig::Ansible(c) => Ansible::new(c, clock, secrets).map(|p| Arc::new(p) as _),
     };
     plane.map_err(|why| ConfigError::Connection { name: config.name().to_owned(), why: Box::new(why) })

@@ -24,7 +24,10 @@ async fn sees_deployments_versions_and_compliance() {
     let assignments = seen.assignments.unwrap();
     assert_eq!(assignments.here.len(), 1);
     let here = &assignments.here[0];
-    assert_eq!((here.app.clone(), &here.scope, here.install), (ci_id(1).to_string(), &group(1), Install::Required));
+    assert_eq!(
+        (here.app.clone(), &here.scope, here.install),
+        (ci_id(1).to_string(), &group(1), Install::Required)
+    );
     assert!(assignments.replaced.is_empty());
     let versions = seen.versions.unwrap();
     assert_eq!((versions[0].version.as_str(), versions[0].devices), ("1.0.0", 4));
@@ -38,7 +41,11 @@ async fn sees_deployments_versions_and_compliance() {
     assert_eq!(seen.versions.unwrap()[0].version, "0.9.0");
 
     let broken = rig.look(3).await.unwrap().compliance.unwrap();
-    assert_eq!((broken.devices, broken.noncompliant, broken.failing.len()), (4, 2, 2), "devices, not failed rules");
+    assert_eq!(
+        (broken.devices, broken.noncompliant, broken.failing.len()),
+        (4, 2, 2),
+        "devices, not failed rules"
+    );
     assert_eq!(broken.reported, Some(start()));
     assert_eq!(broken.details, ["Disk is encrypted: 2 failing", "Firewall is on: 2 failing"]);
 
@@ -119,7 +126,10 @@ async fn single_devices_are_seen_through_their_collection() {
     assert_eq!(rig.reached(1).await, [group(1), device(9), device(10)]);
     rig.mischief(M::DeleteDeployments { ci: ci_id(1) });
     rig.pass(1);
-    assert!(rig.reached(1).await.is_empty(), "members of a collection to which nothing is deployed reach nothing");
+    assert!(
+        rig.reached(1).await.is_empty(),
+        "members of a collection to which nothing is deployed reach nothing"
+    );
 }
 
 #[tokio::test]
@@ -142,7 +152,11 @@ async fn an_empty_inventory_says_nothing_about_versions() {
     assert_eq!(seen.assignments.unwrap().here.len(), 1, "deployments are known all the same");
     let nobody = Rig::with(ConfigMgrSeed { apps: 2, devices: 0, ..Default::default() }, 500).await;
     let seen = nobody.look(1).await.unwrap();
-    assert_eq!((seen.versions, seen.compliance), (None, None), "a baseline that reaches nobody tells nothing");
+    assert_eq!(
+        (seen.versions, seen.compliance),
+        (None, None),
+        "a baseline that reaches nobody tells nothing"
+    );
 }
 
 #[tokio::test]
@@ -150,7 +164,10 @@ async fn an_empty_list_of_deployments_is_not_believed_alone() {
     let rig = Rig::new().await;
     rig.sim.answer_instead("/SMS_ApplicationAssignment?", 200, br#"{"value":[]}"#.to_vec());
     let fault = rig.look(1).await.unwrap_err();
-    assert!(matches!(&fault, Fault::Transient { what } if what.contains("SMS_DeploymentSummary counts 30")), "{fault}");
+    assert!(
+        matches!(&fault, Fault::Transient { what } if what.contains("SMS_DeploymentSummary counts 30")),
+        "{fault}"
+    );
     rig.sim.answer_instead("/SMS_Collection?", 200, br#"{"value":[]}"#.to_vec());
     let fault = rig.look(1).await.unwrap_err();
     assert!(matches!(&fault, Fault::Transient { what } if what.contains("no collection at all")), "{fault}");
@@ -174,7 +191,10 @@ async fn a_baseline_that_is_not_deployed_says_what_to_do() {
     let wrong = check_of(Target::parse(trueup_model::PlaneKind::ConfigMgr, target).unwrap());
     let answers = rig.observe(&[wrong, check(1)]).await;
     let fault = answers[0].clone().unwrap_err().to_string();
-    assert!(fault.contains("connection 'site'") && fault.contains("target.compliance.baseline_assignment"), "{fault}");
+    assert!(
+        fault.contains("connection 'site'") && fault.contains("target.compliance.baseline_assignment"),
+        "{fault}"
+    );
     assert!(answers[1].is_ok(), "one target's trouble is not another's");
 }
 
@@ -192,9 +212,10 @@ async fn another_planes_target_is_refused() {
 /// planes.md §3: no documented throttling, so be gentle by default.
 #[test]
 fn gentle_by_default() {
-    let config: ConfigMgrConfig = serde_json::from_value(json!({"name": "n", "tenant": "t", "url": "https://p/AdminService",
+    let config: ConfigMgrConfig =
+        serde_json::from_value(json!({"name": "n", "tenant": "t", "url": "https://p/AdminService",
         "auth": {"token": {"token_env": "T"}}}))
-    .unwrap();
+        .unwrap();
     assert_eq!((config.quota.calls, config.quota.writes), (100, 20));
     assert_eq!(config.reuse_seconds, 225);
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use trueup_engine::{Archive, Store};
 use trueup_model::{Ladder, PlaneKind, SharedClock};
 use trueup_planes::channels::{ChannelConfig, Channels};
-use trueup_planes::{Broker, LocalBroker, ConnectionConfig, HostSecrets, Planes, Secrets};
+use trueup_planes::{Broker, ConnectionConfig, HostSecrets, LocalBroker, Planes, Secrets};
 use trueup_workflows::{Chain, Policy, Rules, Settings};
 
 use crate::fleet::{Fleet, FleetError};

@@ -3,6 +3,7 @@
 //! One apalis `Worker` per step with its own concurrency. Around each job, from the outside in: `Finish` (commits the
 //! outcome, whatever it was), catch-panic, timeout, `Execute` (the job's span, `gather`, `decide`).
 
+mod broker;
 mod config;
 mod execute;
 mod finish;
@@ -12,6 +13,7 @@ mod options;
 mod ports;
 mod trace;
 
+pub use broker::FleetBroker;
 pub use config::WorkConfig;
 pub use fleet::{Fleet, FleetError};
 pub use options::{Options, Slots};

@@ -78,7 +78,8 @@ impl Pending {
 
 impl Metrics {
     pub(crate) fn new(meter: &Meter) -> Self {
-        let counter = |name: &'static str, what: &'static str| meter.u64_counter(name).with_description(what).build();
+        let counter =
+            |name: &'static str, what: &'static str| meter.u64_counter(name).with_description(what).build();
         let histogram = |name: &'static str, what: &'static str, buckets: &[f64]| {
             let built = meter.f64_histogram(name).with_unit("s").with_description(what);
             built.with_boundaries(buckets.to_vec()).build()
@@ -97,7 +98,10 @@ impl Metrics {
                 "From the look that found a drift to the look that found it gone.",
                 &REMEDY,
             ),
-            remediations: counter("trueup.remediations", "Steps of remediation: attempts, actions, and how they ended."),
+            remediations: counter(
+                "trueup.remediations",
+                "Steps of remediation: attempts, actions, and how they ended.",
+            ),
             successes: counter("reconciliation.success", "Remediation attempts verified by a later look."),
             failures: counter(
                 "reconciliation.failures",
@@ -105,13 +109,20 @@ impl Metrics {
             ),
             escalations: counter("trueup.escalations", "Intents handed to people after the last attempt."),
             security: counter("trueup.security.drift", "Scope mismatches and violated policies found."),
-            trips: counter("trueup.blast_radius.trips", "Times that remediation was stopped for going beyond a cap."),
+            trips: counter(
+                "trueup.blast_radius.trips",
+                "Times that remediation was stopped for going beyond a cap.",
+            ),
             notifications: counter("trueup.notifications", "Messages to channels."),
             abandoned: counter("trueup.runs.abandoned", "Runs that did not end before their deadline."),
             cycles: counter("reconciliation.cycles", "Runs that ended, by what they found."),
             cycle_duration: histogram("reconciliation.duration", "A run from its start to its end.", &RUN),
             jobs: counter("trueup.jobs", "Executions of jobs, by how they ended."),
-            job_duration: histogram("trueup.job.duration", "One execution of a job, its commit included.", &JOB),
+            job_duration: histogram(
+                "trueup.job.duration",
+                "One execution of a job, its commit included.",
+                &JOB,
+            ),
         }
     }
 
@@ -135,7 +146,14 @@ impl Metrics {
     }
 
     /// An execution has been committed, or not.
-    pub(crate) fn committed(&self, leased: &Leased, pending: &Pending, answer: Committed, from: Time, to: Time) {
+    pub(crate) fn committed(
+        &self,
+        leased: &Leased,
+        pending: &Pending,
+        answer: Committed,
+        from: Time,
+        to: Time,
+    ) {
         let outcome = match answer {
             Committed::Yes => pending.outcome,
             Committed::LeaseLost => "lease_lost",
@@ -158,8 +176,12 @@ impl Metrics {
                 let at = self.at(at);
                 self.detected_by_criticality.add(1, &with(&at, [("criticality", *criticality)]));
                 let security = if *security { "true" } else { "false" };
-                let labels =
-                    [("kind", *kind), ("severity", severity), ("criticality", criticality), ("security", security)];
+                let labels = [
+                    ("kind", *kind),
+                    ("severity", severity),
+                    ("criticality", criticality),
+                    ("security", security),
+                ];
                 self.detected.add(1, &with(&at, labels));
             }
             Told::Resolved { at, after_s } => {

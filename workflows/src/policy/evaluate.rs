@@ -49,7 +49,8 @@ impl Policy {
             let because = "there is no action that would mend it, so somebody has to";
             reasons.push(reason("remedy", Verdict::Review, because));
         }
-        if case.exhausted && strictest(&reasons) == Verdict::Automatic {
+        // Whatever else is said of it: what was tried had been allowed by somebody.
+        if case.exhausted && reasons.iter().any(|r| r.says == Verdict::Automatic) {
             reasons.push(reason("ladder", Verdict::Cab, "it is still there after the last attempt"));
         }
         for incident in &incidents {
@@ -128,12 +129,14 @@ impl Policy {
                 reason.says = to;
             }
         }
+        let rules_say = strictest(&reasons);
         for exception in exceptions {
-            let mut because = exception.words();
+            let (mut because, mut says) = (exception.words(), exception.say.verdict());
             if case.intent.privileged {
                 because.push_str("; it sets nothing aside for a privileged application");
+                says = says.max(rules_say);
             }
-            reasons.push(reason(format!("exception {}", exception.name), exception.say.verdict(), because));
+            reasons.push(reason(format!("exception {}", exception.name), says, because));
         }
         reasons
     }

@@ -47,7 +47,7 @@ fn what_can_never_match_or_matter_is_warned_of() {
         (rule("r", "cab", "intents = ['firefox']"), &["1: rule 'r': it can never match: intents: 'firefox' is not TENANT/ID"]),
         // Rules whose verdict never matters.
         (rule("r", "automatic", "rings = ['global']"), &["1: rule 'r': its verdict never matters: wherever it matches, something stricter speaks (production-ring)"]),
-        (rule("r", "automatic", "rings = ['global', 'lab']\nprivileged = true"), &["1: rule 'r': its verdict never matters: wherever it matches, something stricter speaks (privileged, production-ring)"]),
+        (rule("r", "automatic", "rings = ['global', 'lab']\nprivileged = true"), &["1: rule 'r': its verdict never matters: wherever it matches, something stricter speaks (privileged)"]),
         (rule("r", "automatic", "rings = ['global', 'lab']"), &[]),
         (rule("r", "cab", "modes = ['observe']"), &["1: rule 'r': its verdict never matters: wherever it matches, something stricter speaks (mode)"]),
         (rule("r", "automatic", "modes = ['propose']\nrings = ['lab']"), &["1: rule 'r': its verdict never matters: wherever it matches, something stricter speaks (mode)"]),

@@ -2,6 +2,7 @@
 
 mod archive;
 mod blast;
+mod budgets;
 mod commit;
 mod connection;
 mod inspect;
@@ -346,6 +347,9 @@ impl Store for RedisStore {
     }
     async fn preflight(&self) -> Result<Preflight> {
         self.do_preflight().await
+    }
+    fn budgets(&self) -> &dyn crate::Budgets {
+        self
     }
     fn event_log(&self) -> Option<&dyn crate::archive::EventLog> {
         Some(self)

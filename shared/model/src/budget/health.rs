@@ -10,11 +10,13 @@
 /// Failures in a row that open the breaker.
 pub const FAILURES: u32 = 5;
 /// Seconds to wait after the first 429 that does not say how long.
-const FIRST_WAIT_S: f64 = 30.0;
-const LONGEST_WAIT_S: f64 = 300.0;
+pub const FIRST_WAIT_S: f64 = 30.0;
+/// And at most, in seconds.
+pub const LONGEST_WAIT_S: f64 = 300.0;
 /// Seconds for which the breaker opens at first.
-const FIRST_OPEN_S: f64 = 30.0;
-const LONGEST_OPEN_S: f64 = 600.0;
+pub const FIRST_OPEN_S: f64 = 30.0;
+/// And at most, in seconds.
+pub const LONGEST_OPEN_S: f64 = 600.0;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Health {

@@ -49,7 +49,7 @@ pub(crate) struct Wanted {
     pub(crate) newer_than: Option<Time>,
 }
 
-/// Devices with the time of the oldest read that says how they are.
+/// Devices, each once and in order of their ids, with the time of the oldest read that says how they are.
 pub(crate) type Group = (Time, Vec<Device>);
 type Answers = HashMap<String, Result<Group, Fault>>;
 
@@ -193,7 +193,9 @@ impl Devices {
         for (wanted, answer) in sets.into_iter().zip(read) {
             let answer = match answer {
                 Ok(devices) => {
-                    let devices: Vec<Device> = devices.into_iter().map(|d| d.read(now)).collect();
+                    let mut devices: Vec<Device> = devices.into_iter().map(|d| d.read(now)).collect();
+                    devices.sort_by(|a, b| a.id.cmp(&b.id));
+                    devices.dedup_by(|a, b| a.id == b.id);
                     self.write().keep(&wanted, &devices, stamp);
                     Ok((stamp.at, devices))
                 }

@@ -105,42 +105,51 @@ fn report(
     let lost = || Fault::bug(format!("'{name}' was not looked up"));
     let (mut at, apps) = detected.get(name).cloned().ok_or_else(lost)??;
     let apps = apps.unwrap_or_default();
-    let mut versions: BTreeMap<&str, HashMap<&str, &Device>> = BTreeMap::new();
-    let mut all: HashMap<&str, &Device> = HashMap::new();
+    let mut versions: BTreeMap<&str, Vec<&Device>> = BTreeMap::new();
     for app in apps.iter().filter(|a| a.devices > 0) {
         let (read_at, group) = devices.get(&app.id).ok_or_else(lost)?.as_ref().map_err(Fault::clone)?;
         at = at.min(*read_at);
-        let reporting = versions.entry(app.version.as_deref().unwrap_or_default()).or_default();
-        for device in group {
-            reporting.insert(&device.id, device);
-            all.insert(&device.id, device);
-        }
+        versions.entry(app.version.as_deref().unwrap_or_default()).or_default().extend(group);
     }
-    let seen = |(version, reporting): (&str, HashMap<&str, &Device>)| VersionSeen {
-        version: version.to_owned(),
-        devices: count(reporting.len()),
-        reported: reporting.values().filter_map(|d| d.last_sync).max(),
+    let all = each_once(versions.values().flatten().copied().collect(), apps.len());
+    let seen = |(version, reporting): (&str, Vec<&Device>)| {
+        let reporting = each_once(reporting, apps.len());
+        let reported = reporting.iter().filter_map(|d| d.last_sync).max();
+        VersionSeen { version: version.to_owned(), devices: count(reporting.len()), reported }
     };
     let versions = versions.into_iter().filter(|(_, r)| !r.is_empty()).map(seen).collect();
     Ok((at, versions, compliance(&all)))
 }
 
-fn compliance(all: &HashMap<&str, &Device>) -> ComplianceSeen {
-    let of = |standing: Standing| all.values().filter(move |d| d.standing == standing);
-    let mut failing: Vec<String> = of(Standing::Failing).map(|d| d.id.to_string()).collect();
-    failing.sort();
-    let noncompliant = count(failing.len());
-    failing.truncate(MAX_LISTED);
-    let newest_failing = of(Standing::Failing).filter_map(|d| d.last_sync).max();
-    let newest = all.values().filter_map(|d| d.last_sync).max();
-    ComplianceSeen {
-        devices: count(all.len()),
-        noncompliant,
-        unknown: count(of(Standing::Unknown).count()),
-        failing,
-        details: Vec::new(),
-        reported: if noncompliant > 0 { newest_failing } else { newest },
+/// Devices of several groups, in each of which every device is once and in order.
+fn each_once(mut devices: Vec<&Device>, groups: usize) -> Vec<&Device> {
+    if groups > 1 {
+        devices.sort_by(|a, b| a.id.cmp(&b.id));
+        devices.dedup_by(|a, b| a.id == b.id);
     }
+    devices
+}
+
+/// Of devices in the order of their ids.
+fn compliance(all: &[&Device]) -> ComplianceSeen {
+    let mut seen = ComplianceSeen { devices: count(all.len()), ..ComplianceSeen::default() };
+    let (mut newest, mut newest_failing) = (None, None);
+    for device in all {
+        newest = device.last_sync.max(newest);
+        match device.standing {
+            Standing::Fine => {}
+            Standing::Unknown => seen.unknown = seen.unknown.saturating_add(1),
+            Standing::Failing => {
+                newest_failing = device.last_sync.max(newest_failing);
+                seen.noncompliant = seen.noncompliant.saturating_add(1);
+                if seen.failing.len() < MAX_LISTED {
+                    seen.failing.push(device.id.to_string());
+                }
+            }
+        }
+    }
+    seen.reported = if seen.noncompliant > 0 { newest_failing } else { newest };
+    seen
 }
 
 fn count(n: usize) -> u32 {
@@ -197,7 +206,7 @@ mod tests {
             (0..60).map(|n| device(n, Standing::Failing, day(n as i64 + 1))).collect();
         devices.push(device(100, Standing::Fine, day(900)));
         devices.push(device(101, Standing::Unknown, None));
-        let all = devices.iter().map(|d| (&*d.id, d)).collect();
+        let all: Vec<_> = devices.iter().collect();
         let seen = compliance(&all);
         assert_eq!(
             (seen.devices, seen.noncompliant, seen.unknown, seen.failing.len()),
@@ -205,7 +214,7 @@ mod tests {
         );
         assert!(seen.failing.is_sorted());
         assert_eq!(seen.reported, day(60), "the newest of those that fail");
-        let fine = compliance(&devices[60..].iter().map(|d| (&*d.id, d)).collect());
+        let fine = compliance(&all[60..]);
         assert_eq!((fine.noncompliant, fine.reported), (0, day(900)));
     }
 }

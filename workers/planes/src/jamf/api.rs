@@ -13,6 +13,7 @@ use trueup_model::{Fault, Lane};
 use super::inventory::{Fleet, Page};
 use super::request::{self, Request, XML};
 use super::token::Tokens;
+use super::xml::{self, Element};
 use crate::http::{Answer, Auth, Call, Http, Payload, parse_json};
 
 /// Pages of the inventory beyond which it is given up.
@@ -40,7 +41,8 @@ impl Api {
 
     fn call(&self, request: &Request) -> Result<Call, Fault> {
         let url = format!("{}{}", self.base, request.path);
-        let url = Url::parse(&url).map_err(|e| Fault::bug(format!("cannot build a URL from '{}': {e}", request.path)))?;
+        let url = Url::parse(&url)
+            .map_err(|e| Fault::bug(format!("cannot build a URL from '{}': {e}", request.path)))?;
         let payload = match &request.body {
             Some(body) => Payload::Text { content_type: XML, body: body.clone() },
             None => Payload::None,
@@ -73,26 +75,28 @@ impl Api {
         self.http.judge(&call, answer).map(Some)
     }
 
-    /// Something that may not be there, read by `parse`; not repeated.
+    /// Something that may not be there; not repeated.
     pub(crate) async fn find_once<T>(
         &self,
         request: &Request,
-        parse: impl Fn(&[u8]) -> Result<T, String>,
+        read: impl Fn(&Element) -> Result<T, String>,
     ) -> Result<Option<T>, Fault> {
         let Some(answer) = self.once(request).await? else { return Ok(None) };
-        // Cut or garbled in between usually passes; a shape that is not foreseen comes again and is told each time.
-        parse(&answer.body).map(Some).map_err(|why| {
-            let (name, status) = (request.template, answer.status);
-            Fault::transient(format!("GET {name} answered {status} with XML that cannot be read: {why}"))
-        })
+        let says = |what: &str, why: String| {
+            format!("GET {} answered {} with {what}: {why}", request.template, answer.status)
+        };
+        // What is no XML comes from something in between and usually passes; a shape that was not foreseen does not.
+        let root = xml::parse(&answer.body)
+            .map_err(|why| Fault::transient(says("something that is not the XML of a Jamf Pro", why)))?;
+        read(&root).map(Some).map_err(|why| Fault::permanent(says("XML of an unexpected shape", why)))
     }
 
     pub(crate) async fn find<T>(
         &self,
         request: &Request,
-        parse: impl Fn(&[u8]) -> Result<T, String> + Copy,
+        read: impl Fn(&Element) -> Result<T, String> + Copy,
     ) -> Result<Option<T>, Fault> {
-        crate::retry::transient(|| self.find_once(request, parse)).await
+        crate::retry::transient(|| self.find_once(request, read)).await
     }
 
     /// A write; not repeated. Gives the status.
@@ -125,9 +129,10 @@ impl Api {
             parse_json(request.template, answer.status, &answer.body)
         });
         page.await.map_err(|fault| match fault {
-            Fault::Permanent { what } if what.contains("more than") => {
-                Fault::permanent(format!("{what}; lower page_size of the connection (now {})", self.page_size))
-            }
+            Fault::Permanent { what } if what.contains("more than") => Fault::permanent(format!(
+                "{what}; lower page_size of the connection (now {})",
+                self.page_size
+            )),
             other => other,
         })
     }

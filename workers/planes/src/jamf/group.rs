@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::xml::{self, Element};
+use super::xml::Element;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
@@ -15,8 +15,7 @@ pub struct Group {
 }
 
 /// Reads the answer to `GET computergroups/id/{id}`.
-pub fn parse(document: &[u8]) -> Result<Group, String> {
-    let root = xml::parse(document)?;
+pub fn read(root: &Element) -> Result<Group, String> {
     if &*root.name != "computer_group" {
         let name = crate::redact::one_line(&root.name, 40);
         return Err(format!("<{name}> where <computer_group> was expected"));
@@ -27,9 +26,8 @@ pub fn parse(document: &[u8]) -> Result<Group, String> {
     let mut members = BTreeMap::new();
     for computer in listed.children.iter().filter(|c| &*c.name == "computer") {
         let id = computer.text_of("id");
-        let id = id
-            .parse()
-            .map_err(|_| format!("a member with the id '{}'", crate::redact::one_line(id, 40)))?;
+        let id =
+            id.parse().map_err(|_| format!("a member with the id '{}'", crate::redact::one_line(id, 40)))?;
         members.insert(id, crate::redact::one_line(computer.text_of("name"), 80));
     }
     Ok(Group { id, name: crate::redact::one_line(root.text_of("name"), 80), smart, members })
@@ -44,6 +42,11 @@ pub fn additions(computers: &[u64]) -> Element {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jamf::xml;
+
+    fn parse(document: &[u8]) -> Result<Group, String> {
+        read(&xml::parse(document).unwrap())
+    }
 
     #[test]
     fn members() {

@@ -138,7 +138,12 @@ impl Fleet {
                     if self.kinds > MAX_KINDS {
                         return Err(format!("more than {MAX_KINDS} different applications"));
                     }
-                    known.push(Installed { bundle: bundle.into(), version: version.into(), devices: 1, reported });
+                    known.push(Installed {
+                        bundle: bundle.into(),
+                        version: version.into(),
+                        devices: 1,
+                        reported,
+                    });
                 }
             }
         }
@@ -199,7 +204,10 @@ mod tests {
         assert_eq!(brief(None), [("1".into(), 1), ("14".into(), 2)]);
         assert_eq!(fleet.versions("pages.app", None), []);
         assert_eq!((fleet.computers(), fleet.newest()), (4, "2026-11-21T09:00:00Z".parse().ok()));
-        assert_eq!((fleet.reported(1), fleet.reported(3), fleet.reported(99)), ("2026-11-21T08:00:00Z".parse().ok(), None, None));
+        assert_eq!(
+            (fleet.reported(1), fleet.reported(3), fleet.reported(99)),
+            ("2026-11-21T08:00:00Z".parse().ok(), None, None)
+        );
     }
 
     #[test]
@@ -219,11 +227,20 @@ mod tests {
         };
         let t = |text: &str| text.parse::<Time>().ok();
         for (general, expected) in [
-            (json!({"lastContact": "2026-11-20T00:00:00Z", "lastCheckIn": "2026-11-19T00:00:00Z"}), t("2026-11-19T00:00:00Z")),
-            (json!({"lastContact": "2026-11-20T00:00:00Z", "reportDate": "2026-11-18T00:00:00.5Z"}), t("2026-11-18T00:00:00.5Z")),
+            (
+                json!({"lastContact": "2026-11-20T00:00:00Z", "lastCheckIn": "2026-11-19T00:00:00Z"}),
+                t("2026-11-19T00:00:00Z"),
+            ),
+            (
+                json!({"lastContact": "2026-11-20T00:00:00Z", "reportDate": "2026-11-18T00:00:00.5Z"}),
+                t("2026-11-18T00:00:00.5Z"),
+            ),
             (json!({"lastContact": "2026-11-20T02:00:00+02:00"}), t("2026-11-20T00:00:00Z")),
             (json!({"lastCheckIn": "2031-01-01T00:00:00Z"}), Some(now())),
-            (json!({"reportDate": "", "lastCheckIn": "yesterday", "lastContact": "1970-01-01T00:00:00Z"}), None),
+            (
+                json!({"reportDate": "", "lastCheckIn": "yesterday", "lastContact": "1970-01-01T00:00:00Z"}),
+                None,
+            ),
             (json!({}), None),
         ] {
             assert_eq!(reported(general.clone()), expected, "{general}");

@@ -69,10 +69,10 @@ impl Reads {
         let now = || api.http.clock().now();
         let (policies, groups, inventory) = tokio::join!(
             self.policies.get(&policies, now, |keys, _| one_by_one(keys, |id| async move {
-                api.find(&request::policy(id), policy::parse).await
+                api.find(&request::policy(id), policy::read).await
             })),
             self.groups.get(&groups, now, |keys, _| one_by_one(keys, |id| async move {
-                api.find(&request::group(id), group::parse).await
+                api.find(&request::group(id), group::read).await
             })),
             self.inventory.get(&inventory, now, |_, _| whole(api)),
         );

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use trueup_model::intent::{Install, Scope};
 use trueup_model::observed::AssignmentSeen;
 
-use super::xml::{self, Element};
+use super::xml::Element;
 
 /// A kind of thing that a scope lists: the list, its items, and the scope it is to us.
 #[derive(Debug, Clone, Copy)]
@@ -58,8 +58,7 @@ pub(crate) fn entry_of(scope: &Scope) -> Option<(usize, u64)> {
 }
 
 /// Reads the answer to `GET policies/id/{id}`.
-pub fn parse(document: &[u8]) -> Result<Policy, String> {
-    let root = xml::parse(document)?;
+pub fn read(root: &Element) -> Result<Policy, String> {
     if &*root.name != "policy" {
         return Err(format!("<{}> where <policy> was expected", crate::redact::one_line(&root.name, 40)));
     }
@@ -67,7 +66,8 @@ pub fn parse(document: &[u8]) -> Result<Policy, String> {
     let id = general.text_of("id").parse().map_err(|_| "<general><id> is not a number")?;
     let enabled = general.flag("enabled")?.ok_or("no <enabled>: whether the policy is on is not known")?;
     let scope = root.child("scope").ok_or("no <scope>: whom the policy reaches is not known")?;
-    let self_service = root.child("self_service").map(|s| s.flag("use_for_self_service")).transpose()?.flatten();
+    let self_service =
+        root.child("self_service").map(|s| s.flag("use_for_self_service")).transpose()?.flatten();
     let ours = |name: &str| {
         KINDS.iter().any(|k| k.list == name)
             || matches!(name, "all_computers" | "limitations" | "limit_to_users" | "exclusions")
@@ -94,9 +94,11 @@ fn lists(parent: &Element) -> Result<Lists, String> {
         let items = parent.child(kind.list).map_or(&[][..], |list| &list.children);
         for item in items.iter().filter(|i| &*i.name == kind.item) {
             let id = item.text_of("id");
-            ids.insert(id.parse().map_err(|_| {
-                format!("<{}> with the id '{}'", kind.item, crate::redact::one_line(id, 40))
-            })?);
+            ids.insert(
+                id.parse().map_err(|_| {
+                    format!("<{}> with the id '{}'", kind.item, crate::redact::one_line(id, 40))
+                })?,
+            );
         }
     }
     Ok(all)
@@ -133,6 +135,11 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jamf::xml;
+
+    fn parse(document: &[u8]) -> Result<Policy, String> {
+        read(&xml::parse(document).unwrap())
+    }
 
     fn policy(enabled: &str, scope: &str, self_service: &str) -> String {
         format!(
@@ -175,10 +182,17 @@ mod tests {
             (policy("true", "", ""), Err("no <all_computers>")),
             (policy("1", ALL, ""), Err("<enabled> is '1'")),
             (
-                policy("true", "<all_computers>false</all_computers><computers><computer><name>m</name></computer></computers>", ""),
+                policy(
+                    "true",
+                    "<all_computers>false</all_computers><computers><computer><name>m</name></computer></computers>",
+                    "",
+                ),
                 Err("<computer> with the id ''"),
             ),
-            ("<policy><general><id>7</id><enabled>true</enabled></general></policy>".into(), Err("no <scope>")),
+            (
+                "<policy><general><id>7</id><enabled>true</enabled></general></policy>".into(),
+                Err("no <scope>"),
+            ),
             ("<computer/>".into(), Err("<computer> where <policy> was expected")),
         ];
         for (document, expected) in cases {

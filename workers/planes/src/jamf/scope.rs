@@ -137,14 +137,14 @@ fn changed(current: &Lists, next: &Lists) -> Vec<Element> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jamf::policy;
+    use crate::jamf::{policy, xml};
 
     fn policy(enabled: bool, self_service: bool, scope: &str) -> Policy {
         let document = format!(
             "<policy><general><id>7</id><enabled>{enabled}</enabled></general><scope>{scope}</scope>\
              <self_service><use_for_self_service>{self_service}</use_for_self_service></self_service></policy>"
         );
-        policy::parse(document.as_bytes()).unwrap()
+        policy::read(&xml::parse(document.as_bytes()).unwrap()).unwrap()
     }
 
     fn group(id: u32) -> Scope {
@@ -171,7 +171,12 @@ mod tests {
         let change = merge(policy, &wanted)?;
         Ok(change.map(|c| {
             let text = c.to_document().unwrap();
-            text.split_once("?>").unwrap().1.replace("computer_", "c_").replace("</id>", "").replace("<id>", "#")
+            text.split_once("?>")
+                .unwrap()
+                .1
+                .replace("computer_", "c_")
+                .replace("</id>", "")
+                .replace("<id>", "#")
         }))
     }
 
@@ -185,7 +190,9 @@ mod tests {
                 vec![group(3)],
                 vec![],
                 vec![],
-                Some("<scope><c_groups><c_group>#1</c_group><c_group>#2</c_group><c_group>#3</c_group></c_groups></scope>"),
+                Some(
+                    "<scope><c_groups><c_group>#1</c_group><c_group>#2</c_group><c_group>#3</c_group></c_groups></scope>",
+                ),
             ),
             (
                 vec![group(8)],
@@ -199,7 +206,9 @@ mod tests {
                 vec![],
                 vec![Scope::Building("4".into())],
                 vec![],
-                Some("<scope><exclusions><buildings><building>#4</building></buildings></exclusions></scope>"),
+                Some(
+                    "<scope><exclusions><buildings><building>#4</building></buildings></exclusions></scope>",
+                ),
             ),
             (
                 vec![Scope::AllDevices],
@@ -211,7 +220,11 @@ mod tests {
         ];
         for (include, exclude, remove, expected) in cases {
             let expected = expected.map(|e| format!("<policy>{e}</policy>"));
-            assert_eq!(sent(&p, required, &include, &exclude, &remove), Ok(expected), "{include:?} {exclude:?}");
+            assert_eq!(
+                sent(&p, required, &include, &exclude, &remove),
+                Ok(expected),
+                "{include:?} {exclude:?}"
+            );
         }
     }
 

@@ -30,7 +30,11 @@ fn tenants_and_channels_are_bounded_whoever_names_them() {
             security: true,
         });
         metrics.count(&Told::Resolved { at: at.clone(), after_s: Some(1.0) });
-        metrics.count(&Told::RunEnded { tenant: at.tenant.clone(), condition: "drifted", after_s: Some(1.0) });
+        metrics.count(&Told::RunEnded {
+            tenant: at.tenant.clone(),
+            condition: "drifted",
+            after_s: Some(1.0),
+        });
         metrics.count(&Told::Notification { channel: format!("channel-{n}"), outcome: "sent" });
     }
     let text = meters.text();
@@ -40,7 +44,10 @@ fn tenants_and_channels_are_bounded_whoever_names_them() {
         assert!(found.contains(OTHER), "{label}");
     }
     assert!(text.contains("trueup_drift_resolved_total{plane=\"intune\",tenant=\"other\"} 300\n"));
-    assert!(!text.contains("otel_metric_overflow"), "the bound on tenants keeps each instrument within its series");
+    assert!(
+        !text.contains("otel_metric_overflow"),
+        "the bound on tenants keeps each instrument within its series"
+    );
 }
 
 #[test]
@@ -65,7 +72,9 @@ fn an_attempt_has_succeeded_or_failed_only_when_that_is_known() {
     let meters = Meters::apart();
     let metrics = Metrics::new(&meters.meter());
     metrics.expect("contoso", PlaneKind::Intune);
-    for outcome in ["started", "applied", "failed", "started", "refused", "started", "applied", "applied", "verified"] {
+    for outcome in
+        ["started", "applied", "failed", "started", "refused", "started", "applied", "applied", "verified"]
+    {
         metrics.count(&Told::Remediation { at: at("contoso"), outcome });
     }
     let text = meters.text();
@@ -73,5 +82,9 @@ fn an_attempt_has_succeeded_or_failed_only_when_that_is_known() {
         let series = format!("reconciliation_{name}_total{{plane=\"intune\",tenant=\"contoso\"}} {n}\n");
         assert!(text.contains(&series), "{series}{text}");
     }
-    assert!(text.contains("trueup_remediations_total{outcome=\"applied\",plane=\"intune\",tenant=\"contoso\"} 3\n"));
+    assert!(
+        text.contains(
+            "trueup_remediations_total{outcome=\"applied\",plane=\"intune\",tenant=\"contoso\"} 3\n"
+        )
+    );
 }

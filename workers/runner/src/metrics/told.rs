@@ -15,18 +15,46 @@ use trueup_model::{
 /// One thing to be counted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Told {
-    Detected { at: At, kind: Word, severity: Word, criticality: Word, security: bool },
+    Detected {
+        at: At,
+        kind: Word,
+        severity: Word,
+        criticality: Word,
+        security: bool,
+    },
     /// Seconds since it was detected.
-    Resolved { at: At, after_s: Option<f64> },
-    Remediation { at: At, outcome: Word },
-    Escalated { at: At },
+    Resolved {
+        at: At,
+        after_s: Option<f64>,
+    },
+    Remediation {
+        at: At,
+        outcome: Word,
+    },
+    Escalated {
+        at: At,
+    },
     /// Scope mismatch, or a violated policy.
-    Security { at: At, kind: Word },
-    BlastTrip { at: At },
-    Notification { channel: String, outcome: Word },
-    RunAbandoned { tenant: String },
+    Security {
+        at: At,
+        kind: Word,
+    },
+    BlastTrip {
+        at: At,
+    },
+    Notification {
+        channel: String,
+        outcome: Word,
+    },
+    RunAbandoned {
+        tenant: String,
+    },
     /// Seconds from its start, where the job knows it.
-    RunEnded { tenant: String, condition: Word, after_s: Option<f64> },
+    RunEnded {
+        tenant: String,
+        condition: Word,
+        after_s: Option<f64>,
+    },
 }
 
 /// One of a handful.
@@ -154,13 +182,8 @@ pub(crate) fn criticality(criticality: Criticality) -> Word {
 }
 
 /// Every condition a run can end in.
-pub(crate) const CONDITIONS: [Condition; 5] = [
-    Condition::Unknown,
-    Condition::InSync,
-    Condition::Drifted,
-    Condition::Stale,
-    Condition::Unreachable,
-];
+pub(crate) const CONDITIONS: [Condition; 5] =
+    [Condition::Unknown, Condition::InSync, Condition::Drifted, Condition::Stale, Condition::Unreachable];
 
 #[cfg(test)]
 mod tests;

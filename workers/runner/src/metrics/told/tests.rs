@@ -96,7 +96,11 @@ fn security_is_a_scope_mismatch_or_what_people_are_told_as_such_once_each() {
     let security = |kind| Told::Security { at: at(), kind };
     let alarm = || notice(Topic::SecurityDrift, "fnd_1");
     let table = [
-        (vec![found("scope_mismatch")], vec![], vec![security("scope_mismatch"), detected("scope_mismatch", true)]),
+        (
+            vec![found("scope_mismatch")],
+            vec![],
+            vec![security("scope_mismatch"), detected("scope_mismatch", true)],
+        ),
         (
             vec![found("scope_mismatch")],
             vec![alarm()],
@@ -126,7 +130,11 @@ fn a_run_that_ends_says_what_it_found_and_how_long_it_took() {
     let write = |ends_run| Write::State {
         intent: IntentKey::new("contoso", "chrome"),
         rev: 1,
-        state: Box::new(IntentState { condition: Condition::Drifted, checked_at: Some(t(30)), ..IntentState::default() }),
+        state: Box::new(IntentState {
+            condition: Condition::Drifted,
+            checked_at: Some(t(30)),
+            ..IntentState::default()
+        }),
         due: None,
         ends_run,
     };
