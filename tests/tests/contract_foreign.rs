@@ -112,11 +112,8 @@ async fn a_commit_that_fails_harms_no_other_of_its_batch() {
     let w = world.holder("w", &["a", "bad", "z"]).await;
     world.foreign(&format!("{}:{}", KEYS.meta(emit()), id("bad"))).await;
     let retry = Outcome::Retry { at: Time::UNIX_EPOCH, because: "again".into() };
-    let batch = [
-        ended("a", Outcome::Done(told("a"))),
-        ended("bad", retry),
-        ended("z", Outcome::Done(told("z"))),
-    ];
+    let batch =
+        [ended("a", Outcome::Done(told("a"))), ended("bad", retry), ended("z", Outcome::Done(told("z")))];
     let answers = world.store.commit(P, &w, &batch).await.expect("an answer for each");
     assert_eq!(answers, [Committed::Yes, Committed::Malformed, Committed::Yes]);
     for name in ["a", "z"] {
@@ -125,7 +122,10 @@ async fn a_commit_that_fails_harms_no_other_of_its_batch() {
     }
     let held = world.store.held(P, &w).await.expect("an answer");
     assert_eq!(held, [(id("bad"), emit())], "what failed keeps its lease");
-    assert_eq!(world.store.events(&Default::default(), &Default::default(), 9).await.expect("events").len(), 2);
+    assert_eq!(
+        world.store.events(&Default::default(), &Default::default(), 9).await.expect("events").len(),
+        2
+    );
 }
 
 /// Guards: `Committer`, which sends a batch that was refused as a whole one by one.
@@ -149,7 +149,10 @@ async fn a_batch_that_is_refused_is_sent_one_by_one() {
 
 /// Guards: `pcall` in `beat.lua`.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "death is judged by the clock of the Redis server, which nobody can steer")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "death is judged by the clock of the Redis server, which nobody can steer"
+)]
 async fn a_job_whose_past_cannot_be_counted_does_not_stop_the_rescue() {
     let world = world().await;
     let dead = world.holder("dead", &["a", "bad", "z"]).await;
@@ -162,7 +165,10 @@ async fn a_job_whose_past_cannot_be_counted_does_not_stop_the_rescue() {
         (rescued, worn) = (rescued + beat.rescued, worn + beat.worn_out);
     }
     assert_eq!((rescued, worn), (2, 1));
-    assert_eq!((world.state("a").await, world.state("z").await), (Some(JobState::Ready), Some(JobState::Ready)));
+    assert_eq!(
+        (world.state("a").await, world.state("z").await),
+        (Some(JobState::Ready), Some(JobState::Ready))
+    );
     let dead_jobs: Vec<String> = redis::cmd("ZRANGE")
         .arg(KEYS.dead(emit()))
         .arg(0)
@@ -215,7 +221,8 @@ async fn a_foreign_outbox_refuses_notices_and_nothing_else() {
         let key = format!("{}{part}", KEYS.outbox());
         world.foreign(&key).await;
         let tells = Commit { writes: vec![notice("i")], ..told("tells") };
-        let answers = world.store.commit(P, &w, &[ended("tells", Outcome::Done(tells))]).await.expect("answers");
+        let answers =
+            world.store.commit(P, &w, &[ended("tells", Outcome::Done(tells))]).await.expect("answers");
         assert_eq!(answers, [Committed::Malformed], "{key}");
         let events = world.store.events(&Default::default(), &Default::default(), 9).await.expect("events");
         assert!(events.is_empty(), "{key}: all or nothing");

@@ -14,9 +14,7 @@ use trueup_engine::{HubOptions, Lane, Leased, Started};
 use trueup_model::commit::Committed;
 use trueup_model::event::LOOP;
 use trueup_model::job::{Compare, Span, tick_id};
-use trueup_model::{
-    Commit, EventKind, Job, JobId, Outcome, Partition, PlaneKind, Queue, SystemClock, Time,
-};
+use trueup_model::{Commit, EventKind, Job, JobId, Outcome, Partition, PlaneKind, Queue, SystemClock, Time};
 
 /// Longer than the hub's own rounds (a look every second, an audit every five).
 const WITHIN: Duration = Duration::from_secs(20);
@@ -121,7 +119,10 @@ async fn partitions_take_turns() {
         *served.entry(leased.partition).or_default() += 1;
         assert_eq!(end(&started, leased).await, Committed::Yes);
     }
-    assert!(served.values().all(|n| *n >= EACH / 6), "a backlog in one keeps the slots from others: {served:?}");
+    assert!(
+        served.values().all(|n| *n >= EACH / 6),
+        "a backlog in one keeps the slots from others: {served:?}"
+    );
     started.leave(WITHIN).await.expect("signed off");
 }
 

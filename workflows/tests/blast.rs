@@ -80,7 +80,7 @@ async fn beyond_the_cap_everything_is_a_review_and_people_are_told_once() {
     assert_eq!((count(&world, EventKind::BlastRadiusTripped), world.notices().len()), (1, 1));
 
     // Rearmed, the next look decides afresh: the next eight, and the switch trips again.
-    world.switch.lock().unwrap().rearm("acme", PlaneKind::Intune);
+    assert!(world.switch.lock().unwrap().rearm("acme", PlaneKind::Intune));
     world.run_until(t0() + Duration::minutes(80)).await;
     assert_eq!(world.acts().len(), 16);
     assert_eq!(count(&world, EventKind::BlastRadiusTripped), 2);
@@ -98,7 +98,7 @@ async fn each_attempt_of_the_ladder_takes_a_place() {
     assert_eq!(world.minutes(EventKind::Escalated), Vec::<i64>::new());
     assert_eq!(world.record(&key(0)).state.attempts.made, 2);
     assert_eq!(open_reviews(&world, 1), 1);
-    world.switch.lock().unwrap().rearm("acme", PlaneKind::Intune);
+    assert!(world.switch.lock().unwrap().rearm("acme", PlaneKind::Intune));
     world.run_for(Duration::hours(5)).await;
     assert_eq!(world.minutes(EventKind::RemediationStarted).len(), 3);
     assert_eq!(world.minutes(EventKind::Escalated).len(), 1, "then the ladder goes on to its end");

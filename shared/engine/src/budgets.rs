@@ -64,7 +64,7 @@ pub const fn ahead(lane: Lane) -> f64 {
 /// LATE) · window / interval`, and one call beyond may come as a part of as many as pass at once.
 pub fn interval_ms(budget: &Budget, second: f64) -> f64 {
     let window = f64::from(budget.window_s.max(1)) * second;
-    let calls = f64::from((budget.calls.max(1) + 1).saturating_sub(budget.at_once()).max(1));
+    let calls = f64::from(budget.calls.max(1).saturating_sub(budget.at_once() - 1));
     window * (1.0 + ahead(Lane::Write) + LATE) / calls
 }
 
@@ -87,11 +87,21 @@ pub struct Ask {
     pub lane: Lane,
     /// None: a call that uses up no budget, but does not go to a plane that is to be left alone.
     pub wanted: Vec<Wanted>,
-    /// How many of its callers wait, by lane.
+    /// How many of its callers wait, by lane, this one included.
     pub waiting: [u32; 3],
     /// Checks it was asked to make since it asked last, and in how many turns, for estimates.
     pub looked: (u32, u32),
     pub at: Pace,
+}
+
+impl Ask {
+    /// Who still waits when this is granted.
+    pub(crate) fn still_waiting(&self) -> [u32; 3] {
+        let mut waiting = self.waiting;
+        let first = &mut waiting[self.lane as usize];
+        *first = first.saturating_sub(1);
+        waiting
+    }
 }
 
 /// The caller's clock.

@@ -323,7 +323,10 @@ fn check_desired(target: &Target, desired: &Desired) -> Result<(), String> {
 }
 
 fn check_scope(target: &Target, scope: &Scope) -> Result<(), String> {
-    let number = |id: &str| (1..=10).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit());
+    // Without a zero before it: planes write ids so, and scopes are compared as text.
+    let number = |id: &str| {
+        (1..=10).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit()) && !id.starts_with('0')
+    };
     let wrong = |why: &str| Err(format!("desired.assignment: {scope:?}: {why}"));
     match (target, scope) {
         (Target::Intune(_), Scope::Device(_) | Scope::Building(_) | Scope::Department(_)) => {
@@ -342,6 +345,9 @@ fn check_scope(target: &Target, scope: &Scope) -> Result<(), String> {
         }
         (Target::ConfigMgr(_), Scope::Group(id)) if !crate::target::is_collection_id(id) => {
             wrong("must be a CollectionID, like ABC00123")
+        }
+        (Target::ConfigMgr(t), Scope::Group(id)) if t.device_collection.as_ref() == Some(id) => {
+            wrong("is target.device_collection: name its devices, or the collection as a group only")
         }
         (Target::ConfigMgr(t), Scope::Device(id)) if !number(id) || t.device_collection.is_none() => {
             wrong("must be a ResourceID (a number), and needs target.device_collection")

@@ -19,7 +19,7 @@ pub enum Trigger {
     Request,
     /// A look after an action, or at the end of a ladder's wait.
     Verification,
-    /// Something arrived while a run was active.
+    /// Something arrived while a run was active, or the intent was changed.
     Coalesced,
     /// The run before it was given up after its deadline.
     Recovery,

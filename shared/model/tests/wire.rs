@@ -203,6 +203,7 @@ fn targets_of_every_plane_have_their_wire_form() {
 fn what_a_plane_cannot_carry_out_is_refused_when_it_is_applied() {
     let jamf = serde_json::json!({"policy_id": 7, "app_name": "VPN.app"});
     let configmgr = serde_json::json!({"ci_id": 1, "app_name": "VPN"});
+    let single = serde_json::json!({"ci_id": 1, "app_name": "VPN", "device_collection": "ABC00124"});
     let intune = serde_json::json!({"app_id": "7ebd0f2b-3f0c-8a57-9d5f-9a4a0d3c2b1e", "app_name": "VPN"});
     let include = |scope: serde_json::Value| serde_json::json!({"assignment": {"include": [scope]}});
     let group = |id: &str| serde_json::json!({"group": id});
@@ -217,6 +218,7 @@ fn what_a_plane_cannot_carry_out_is_refused_when_it_is_applied() {
             "does not exist",
         ),
         ("configmgr", &configmgr, include("all_devices".into()), "SMS00001"),
+        ("configmgr", &single, include(group("ABC00124")), "name its devices"),
         ("configmgr", &configmgr, include(group("abc")), "CollectionID"),
         ("configmgr", &configmgr, include(serde_json::json!({"device": "1"})), "device_collection"),
         (

@@ -43,9 +43,9 @@ pub(crate) async fn beyond_the_cap_everything_is_held_until_somebody_rearms(fres
     assert!(store.rearm("acme", ON, &by("operator")).await.unwrap());
     assert!(store.trips().await.unwrap().is_empty());
     for member in ["c", "d"] {
-        assert_eq!(ask(&*store, &c, member, later).await, Reserved::Granted, "as if nobody had asked");
+        assert_eq!(ask(&*store, &c, member, t(4)).await, Reserved::Granted, "as if nobody had asked");
     }
-    assert!(matches!(ask(&*store, &c, "e", later).await, Reserved::Held { first: true, .. }));
+    assert!(matches!(ask(&*store, &c, "e", t(4)).await, Reserved::Held { first: true, .. }));
 }
 
 pub(crate) async fn e8_the_same_member_again_gets_the_same_answer(fresh: &dyn Fresh) {

@@ -72,8 +72,10 @@ pub(crate) async fn e1_what_is_written_twice_is_told_once(fresh: &dyn Fresh) {
         told(&*store, P, again, std::slice::from_ref(&other_words)).await;
         assert!(waiting(&*store).await.is_empty(), "told again in {again}");
     }
+    told(&*store, P, "7", std::slice::from_ref(&other_words)).await;
+    assert_eq!(store.census().await.unwrap().notices_waiting, 0, "it does not even enter the outbox again");
     let next = notice("i", t(2));
-    told(&*store, P, "7", std::slice::from_ref(&next)).await;
+    told(&*store, P, "8", std::slice::from_ref(&next)).await;
     assert_eq!(waiting(&*store).await, [next], "another occurrence is another notice");
 }
 

@@ -3,9 +3,12 @@
 pub mod audit;
 pub mod held;
 pub mod plane;
+pub mod sites;
+mod story_seen;
 pub mod table;
 pub mod wait;
 pub mod worker;
+pub mod world_everywhere;
 pub mod world_graph;
 pub mod world_live;
 pub mod world_rotel;

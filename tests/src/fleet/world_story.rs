@@ -22,7 +22,8 @@ use trueup_workflows::{Chain, Policy, Ports, Rules};
 
 use crate::world::uncapped;
 
-use super::world_graph::{Graph, OTHER, TENANT, secrets, seed};
+use super::sites::{Sites, secrets};
+use super::world_graph::{Graph, OTHER, TENANT, seed};
 
 /// All stories happen here.
 const P: Partition = Partition(0);
@@ -36,9 +37,11 @@ pub struct Story {
     pub store: Arc<MemoryStore>,
     /// What people were told, in order.
     pub deliveries: Mutex<Vec<Delivery>>,
-    began: Time,
+    /// The other two endpoint planes, where a story is told on all three.
+    pub(super) sites: Option<Sites>,
+    pub(super) began: Time,
     chain: Chain,
-    planes: Planes,
+    pub(super) planes: Planes,
     who: Incarnation,
     requests: Mutex<u32>,
 }
@@ -53,13 +56,28 @@ impl Story {
     }
 
     pub async fn under(rules: Rules, seed: Seed, wait: WaitStyle) -> Self {
+        Self::set(rules, seed, wait, false).await
+    }
+
+    /// With a simulated Jamf Pro and Configuration Manager beside Graph.
+    pub async fn everywhere(rules: Rules) -> Self {
+        Self::set(rules, seed(), WaitStyle::Whole, true).await
+    }
+
+    async fn set(rules: Rules, seed: Seed, wait: WaitStyle, everywhere: bool) -> Self {
         let began = DateTime::from_timestamp(1_795_255_200, 0).expect("a time"); // 2026-11-21 10:00
         let clock = ManualClock::at(began);
         let shared: SharedClock = Arc::new(clock.clone());
         let graph = Graph::start(&shared, &seed, wait).await.expect("a simulated Graph");
-        let connections = graph.connections(&[TENANT, OTHER]).expect("connections");
+        let mut connections = graph.connections(&[TENANT, OTHER]).expect("connections");
+        let mut sites = None;
+        if everywhere {
+            let started = Sites::start(&shared, &[TENANT], seed.apps).await.expect("simulated sites");
+            connections.extend(started.connections(&[TENANT]).expect("connections"));
+            sites = Some(started);
+        }
         let broker: Arc<dyn Broker> = Arc::new(LocalBroker::new(shared.clone()));
-        let planes = Planes::connect(&connections, &shared, &secrets(), &broker).expect("planes");
+        let planes = Planes::connect(&connections, &shared, &secrets(&[TENANT]), &broker).expect("planes");
         // The only worker never dies, so the lease's clock stands still.
         let store = MemoryStore::with_clocks(1, Arc::new(ManualClock::at(began)), shared);
         let story = Self {
@@ -67,6 +85,7 @@ impl Story {
             graph,
             store: Arc::new(store),
             deliveries: Mutex::default(),
+            sites,
             began,
             chain: Chain::new(rules),
             planes,
@@ -205,100 +224,6 @@ impl Story {
             }
             Err(fault) => self.chain.after(&cx, job, &fault),
         }
-    }
-
-    // --- what can be seen
-
-    pub fn sim(&self) -> Arc<Tenant> {
-        self.graph.tenant(TENANT)
-    }
-
-    pub fn do_mischief(&self, what: &trueup_simulators::Mischief) {
-        self.sim().mischief(what).expect("done");
-    }
-
-    pub async fn record(&self, key: &IntentKey) -> IntentRecord {
-        let found = self.store.intents(std::slice::from_ref(key)).await.expect("an answer");
-        found.into_iter().next().flatten().expect("the intent is there")
-    }
-
-    /// Whether the intent is known.
-    pub async fn store_has(&self, key: &IntentKey) -> bool {
-        let found = self.store.intents(std::slice::from_ref(key)).await.expect("an answer");
-        found[0].is_some()
-    }
-
-    /// Leased jobs that are not done after all.
-    pub async fn give_back(&self, jobs: &[(trueup_model::JobId, Queue)]) {
-        self.store.give_back(P, &self.who, jobs).await.expect("given back");
-    }
-
-    pub async fn condition(&self, key: &IntentKey) -> trueup_model::Condition {
-        self.record(key).await.state.condition
-    }
-
-    pub async fn finding(&self, key: &IntentKey) -> Finding {
-        let mut all = Store::findings(&*self.store, key).await.expect("an answer");
-        assert_eq!(all.len(), 1, "{all:#?}");
-        all.remove(0)
-    }
-
-    pub async fn open_approvals(&self, key: &IntentKey) -> Vec<Approval> {
-        Store::approvals(&*self.store, key).await.expect("an answer")
-    }
-
-    pub async fn events_of(&self, key: &IntentKey) -> Vec<Event> {
-        let filter = EventFilter { intent: Some(key.clone()), ..EventFilter::default() };
-        let found = self.store.events(&filter, &BTreeMap::new(), 10_000).await.expect("events");
-        found.into_iter().map(|(_, event)| event).collect()
-    }
-
-    /// When events of a kind happened, in minutes since the beginning.
-    pub async fn minutes(&self, key: &IntentKey, kind: EventKind) -> Vec<i64> {
-        let events = self.events_of(key).await.into_iter();
-        let of_kind = events.filter(|e| e.event_type == kind);
-        of_kind.map(|e| (e.created_at - self.began).num_minutes()).collect()
-    }
-
-    pub async fn happened(&self, key: &IntentKey, kind: EventKind) -> usize {
-        self.minutes(key, kind).await.len()
-    }
-
-    /// What people were told about one topic, message by message.
-    pub fn told(&self, topic: Topic) -> Vec<NoticeGroup> {
-        let all = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        all.into_iter().flat_map(|d| d.groups).filter(|g| g.topic == topic).collect()
-    }
-
-    /// All events of a kind, of all intents.
-    pub async fn all_events(&self, kind: EventKind) -> Vec<Event> {
-        let filter = EventFilter { kind: Some(kind), ..EventFilter::default() };
-        let found = self.store.events(&filter, &BTreeMap::new(), 1_000_000).await.expect("events");
-        found.into_iter().map(|(_, event)| event).collect()
-    }
-
-    /// All findings.
-    pub async fn findings(&self) -> Vec<Finding> {
-        let (mut all, mut cursor) = (Vec::new(), None::<String>);
-        loop {
-            let page = self.store.list_findings(cursor.as_deref(), 1_000).await.expect("findings");
-            all.extend(page.items);
-            cursor = page.next;
-            if cursor.is_none() {
-                return all;
-            }
-        }
-    }
-
-    /// Reasons of all dead letters.
-    pub async fn dead(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        for queue in Queue::all() {
-            for view in self.store.jobs(queue, JobState::Dead, 100).await.expect("jobs") {
-                all.push(format!("{queue}: {}", view.reason.unwrap_or_default()));
-            }
-        }
-        all
     }
 }
 

@@ -78,12 +78,16 @@ impl Server {
             .spawn()
             .expect("it starts");
         let mut server = Self { child, addr, log };
-        wait_for(&format!("{} accepts connections", program.display()), Duration::from_secs(30), async || {
-            if let Ok(Some(status)) = server.child.try_wait() {
-                panic!("{} ended, {status}: {}", program.display(), server.output());
-            }
-            TcpStream::connect(server.addr).map(drop).map_err(|e| e.to_string())
-        })
+        wait_for(
+            &format!("{} accepts connections", program.display()),
+            Duration::from_secs(30),
+            async || {
+                if let Ok(Some(status)) = server.child.try_wait() {
+                    panic!("{} ended, {status}: {}", program.display(), server.output());
+                }
+                TcpStream::connect(server.addr).map(drop).map_err(|e| e.to_string())
+            },
+        )
         .await;
         server
     }

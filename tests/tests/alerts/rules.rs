@@ -35,7 +35,10 @@ fn every_alert_has_cases_in_which_it_fires_and_in_which_it_does_not() {
         assert!(alerts.contains(&alert), "{alert} is asked for by the design");
     }
     for alert in alerts {
-        assert!(cases.contains(&format!("alertname: {alert}}}")), "{alert} has no case in which it keeps silent");
+        assert!(
+            cases.contains(&format!("alertname: {alert}}}")),
+            "{alert} has no case in which it keeps silent"
+        );
         let fires = format!("alertname: {alert}\n        exp_alerts:");
         assert!(cases.contains(&fires), "{alert} has no case in which it fires");
     }

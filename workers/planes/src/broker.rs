@@ -16,8 +16,10 @@ pub use trueup_model::budget::Said;
 use trueup_model::job::Check;
 use trueup_model::{Budget, Fault, Time};
 
+mod counted;
 mod local;
 
+pub(crate) use counted::Counted;
 pub use local::LocalBroker;
 
 /// What a connection may do at most.

@@ -37,6 +37,7 @@ pub mod deploy;
 mod kept;
 mod observe;
 pub mod parse;
+pub mod query;
 pub mod request;
 mod seen;
 mod service;

@@ -5,9 +5,9 @@
 //! documented behaviour, recorded shapes, and a simulator that is as strict as both.
 //!
 //! # Guarantees
-//! A policy is read, changed and written within one call of `apply`, one at a time for this connection; only lists that
-//! change are sent, and those whole, so everybody else's entries stay. Nothing that Jamf Pro masks is ever sent. Doing an
-//! action again does no more than the first time.
+//! A policy is read, changed, written and read again within one call of `apply`, one at a time for this connection. Its
+//! scope is sent whole, with everybody else's entries and limitations, and what Jamf Pro did not keep of it is a fault.
+//! Nothing that Jamf Pro masks is ever sent. Doing an action again does no more than the first time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub mod xml;
 
 use api::Api;
 use observe::Reads;
-use scope::{Wanted, merge};
+use scope::{Wanted, lost, merge};
 use token::{Credential, Tokens};
 
 const HINTS: Hints = Hints {
@@ -191,13 +191,25 @@ impl Jamf {
             let note = format!("policy {id} is as wanted already");
             return Ok(Receipt { note, changed: false });
         };
-        let request = request::put_policy(id, &change).map_err(Fault::bug)?;
+        let request = request::put_policy(id, &change.element).map_err(Fault::bug)?;
         let sent = self.api.write_once(&request).await;
         // Also after a failure: it may have arrived.
         self.reads.rescoped(id);
         let status = sent?;
-        let parts: Vec<&str> = change.children.iter().map(|part| &*part.name).collect();
-        let note = format!("{status} from PUT policies/id/{id}: {} changed", parts.join(", "));
+        let parts: Vec<&str> = change.element.children.iter().map(|part| &*part.name).collect();
+        let mut note = format!("{status} from PUT policies/id/{id}: {} changed", parts.join(", "));
+        // A limitation that a write lost lets the policy reach more people: that must not wait for the next look.
+        match self.api.find_once(&request::policy(id), policy::read).await {
+            Ok(Some(now)) => {
+                if let Some(what) = lost(&change.next, &now) {
+                    return Err(Fault::permanent(format!(
+                        "{note}, but Jamf Pro did not keep all that was sent: {what}; look at the policy's scope"
+                    )));
+                }
+            }
+            Ok(None) => note.push_str("; gone when it was read again"),
+            Err(fault) => note.push_str(&format!("; could not be read again: {fault}")),
+        }
         Ok(Receipt { note, changed: true })
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use trueup_model::{PlaneKind, SharedClock};
 
 use crate::ansible::{Ansible, AnsibleConfig};
+use crate::broker::Counted;
 use crate::configmgr::{ConfigMgr, ConfigMgrConfig};
 use crate::intune::{Intune, IntuneConfig};
 use crate::jamf::{Jamf, JamfConfig};
@@ -92,7 +93,11 @@ pub fn connect(
         ConnectionConfig::Jamf(c) => Jamf::new(c, clock, secrets, broker.clone()).map(|p| Arc::new(p) as _),
         ConnectionConfig::Ansible(c) => Ansible::new(c, clock, secrets).map(|p| Arc::new(p) as _),
     };
-    plane.map_err(|why| ConfigError::Connection { name: config.name().to_owned(), why: Box::new(why) })
+    let connection = config.name().to_owned();
+    match plane {
+        Ok(plane) => Ok(Arc::new(Counted { plane, connection, broker: broker.clone() })),
+        Err(why) => Err(ConfigError::Connection { name: connection, why: Box::new(why) }),
+    }
 }
 
 /// All connections of a process, by tenant and plane.

@@ -66,17 +66,17 @@ async fn a_report_is_as_old_as_the_last_inventory_not_as_its_row() {
 
 #[tokio::test]
 async fn observation_costs_by_fleet_not_by_intent() {
-    let seed = ConfigMgrSeed { apps: 2000, devices: 500, devices_per_app: 3, ..Default::default() };
+    let seed = ConfigMgrSeed { apps: 1000, devices: 200, devices_per_app: 2, ..Default::default() };
     let rig = Rig::with(seed, 10_000).await;
     let plain = |n: usize| {
         let target = json!({"ci_id": ci_id(n), "app_name": app_name(n)});
         check_of(Target::parse(trueup_model::PlaneKind::ConfigMgr, target).unwrap())
     };
-    let checks: Vec<_> = (0..20_000).map(|i| plain(i % 2000)).collect();
+    let checks: Vec<_> = (0..10_000).map(|i| plain(i % 1000)).collect();
     assert!(rig.observe(&checks).await.iter().all(Result::is_ok));
     let first = rig.sim.counts().requests;
-    assert!(first <= 20_000 / 20, "{first} calls for 20,000 intents");
-    assert!(first < 100, "{first}: products are asked for many in one call");
+    assert!(first <= 10_000 / 20, "{first} calls for 10,000 intents");
+    assert!(first < 60, "{first}: products are asked for many in one call");
     assert!(rig.observe(&checks).await.iter().all(Result::is_ok));
     assert_eq!(rig.sim.counts().requests, first, "the second time nothing is asked");
     assert_eq!(rig.sim.counts().tokens, 1);
@@ -99,11 +99,15 @@ async fn newer_answers_are_fetched_when_demanded() {
 /// planes.md §3: `$filter,$select,$orderby,$top,$skip`, `@odata.nextLink` if present.
 #[tokio::test]
 async fn next_links_are_followed_if_present() {
-    let seed = ConfigMgrSeed { apps: 2500, devices: 30, devices_per_app: 1, ..Default::default() };
-    for page in [7, 1000, 100_000] {
-        let rig = Rig::with(seed.clone(), page).await;
-        for n in [0, 999, 1000, 2000, 2499] {
-            assert_eq!(rig.reached(n).await, [group(n)], "pages of {page}, application {n}");
+    for (apps, page) in [(1100, 300), (1001, 100_000), (30, 7)] {
+        let rig =
+            Rig::with(ConfigMgrSeed { apps, devices: 10, devices_per_app: 1, ..Default::default() }, page)
+                .await;
+        let looked_at = [0, apps / 2, apps - 2, apps - 1];
+        let checks: Vec<_> = looked_at.into_iter().map(check).collect();
+        for (n, seen) in looked_at.into_iter().zip(rig.observe(&checks).await) {
+            let here = seen.unwrap().assignments.unwrap().here;
+            assert_eq!((here.len(), &here[0].scope), (1, &group(n)), "pages of {page}");
         }
     }
 }

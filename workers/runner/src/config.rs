@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use trueup_engine::{Archive, Store};
 use trueup_model::{Ladder, PlaneKind, SharedClock};
 use trueup_planes::channels::{ChannelConfig, Channels};
-use trueup_planes::{Broker, ConnectionConfig, HostSecrets, LocalBroker, Planes, Secrets};
+use trueup_planes::{Broker, ConnectionConfig, HostSecrets, Planes, Secrets};
 use trueup_workflows::{Chain, Policy, Rules, Settings};
 
+use crate::broker::FleetBroker;
 use crate::fleet::{Fleet, FleetError};
 use crate::options::{Options, Slots};
 
@@ -81,7 +82,8 @@ impl WorkConfig {
         secrets: &dyn Secrets,
     ) -> Result<Fleet, FleetError> {
         let chain = self.chain()?;
-        let broker: Arc<dyn Broker> = Arc::new(LocalBroker::new(clock.clone()));
+        let broker = FleetBroker::start(store.clone(), clock.clone(), &self.connections);
+        let broker: Arc<dyn Broker> = Arc::new(broker);
         let planes = Planes::connect(&self.connections, &clock, secrets, &broker)
             .map_err(|e| FleetError::Config(e.to_string()))?;
         let channels =

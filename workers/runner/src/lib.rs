@@ -19,4 +19,5 @@ pub use fleet::{Fleet, FleetError};
 pub use options::{Options, Slots};
 pub use trueup_planes::channels::{ChannelConfig, Channels};
 pub use trueup_planes::{FixedSecrets, Secret};
+pub use trueup_workflows::policy;
 pub use trueup_workflows::policy::DEFAULT as DEFAULT_POLICY;

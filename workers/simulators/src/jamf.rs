@@ -1,7 +1,7 @@
 //! A stand-in for Jamf Pro: the Classic API (policies, computer groups) and the Jamf Pro API (tokens, inventory v4).
 //!
 //! # Guarantees
-//! As strict as the real service is known to be: writes are XML, `PUT` is partial by element and replaces lists, ids of
+//! As strict as the real service is known to be: writes are XML, a scope that is sent replaces the whole scope, ids of
 //! nothing are refused, old versions of the inventory are gone, a sixth connection is refused, errors are HTML or JSON as
 //! the API has it. There are two nodes behind one address: who does not send the cookie back may see for a minute what
 //! was there before a write. Computers change only when they check in, by the injected clock, computed when somebody

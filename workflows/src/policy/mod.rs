@@ -35,6 +35,7 @@ use trueup_model::{Caps, Criticality, Digest, Drift, Duration, Intent, Time};
 pub use case::{Case, Decided, Ignored};
 use file::Sections;
 pub use flaws::{Flaw, Flaws, Place};
+pub use read::duration;
 
 /// `default.toml`, as shipped; for users to read and to start from.
 pub const DEFAULT: &str = include_str!("default.toml");

@@ -319,7 +319,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 const UNITS: [(char, i64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
 /// `45s`, `30m`, `4h`, `2d`, `1h30m`: whole numbers, each with its unit, the larger unit first.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let (mut rest, mut seconds, mut units) = (text.trim(), 0_i64, &UNITS[..]);
     if rest.is_empty() {
         return None;

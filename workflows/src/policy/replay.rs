@@ -39,14 +39,34 @@ pub struct Replay {
 /// Decides each recorded case again. Events of other kinds are passed over.
 pub fn replay<'e>(events: impl Iterator<Item = &'e Event>, policy: &Policy) -> Replay {
     let mut replay = Replay::default();
-    for event in events.filter(|e| e.event_type == EventKind::PolicyDecided) {
+    events.for_each(|event| replay.add(event, policy));
+    replay
+}
+
+impl Replay {
+    /// One event more.
+    pub fn add(&mut self, event: &Event, policy: &Policy) {
+        if event.event_type != EventKind::PolicyDecided {
+            return;
+        }
         match again(event, policy) {
-            None => replay.unreadable += 1,
-            Some(change) if change.was.differs(&change.would_be) => replay.changed.push(change),
-            Some(_) => replay.same += 1,
+            None => self.unreadable += 1,
+            Some(change) if change.was.differs(&change.would_be) => self.changed.push(change),
+            Some(_) => self.same += 1,
         }
     }
-    replay
+
+    /// What came of others, behind this.
+    pub fn append(&mut self, other: Self) {
+        self.changed.extend(other.changed);
+        self.same += other.same;
+        self.unreadable += other.unreadable;
+    }
+
+    /// All decisions that were looked at.
+    pub fn cases(&self) -> usize {
+        self.changed.len() + self.same + self.unreadable
+    }
 }
 
 fn again(event: &Event, policy: &Policy) -> Option<Change> {

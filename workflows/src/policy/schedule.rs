@@ -104,7 +104,10 @@ impl Schedule {
     /// meant, at the edge of the calendar.
     fn local(&self, t: Time) -> Option<DateTime<Tz>> {
         let known = KNOWN.contains(&t.timestamp());
-        known.then(|| DateTime::from_timestamp(t.timestamp(), 0)).flatten().map(|t| t.with_timezone(&self.zone))
+        known
+            .then(|| DateTime::from_timestamp(t.timestamp(), 0))
+            .flatten()
+            .map(|t| t.with_timezone(&self.zone))
     }
 
     /// `0 22 * * 1-5 for 8h (Europe/Berlin)`

@@ -201,4 +201,3 @@ fn rule(windows: &[&Window]) -> String {
 pub(super) fn time(t: Time) -> String {
     t.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
-

@@ -14,16 +14,16 @@ pub(super) fn would_change(
     calendar: &Calendar<'_>,
     exceptions: &[&Exception],
 ) -> String {
-    let says = |r: &&Reason| r.says == verdict && !(verdict == Verdict::Automatic && is_wait(&r.rule));
+    let says = |r: &&Reason| r.says == verdict;
     let deciding: Vec<&str> = reasons.iter().filter(says).map(|r| r.rule.as_str()).collect();
     let deciding = deciding.join(", ");
     let mut all = Vec::new();
     match verdict {
-        Verdict::Automatic => match not_before {
+        // The tolerance alone has no time here: nothing about the decision is new when it is over.
+        Verdict::Automatic => match not_before.filter(|_| reasons.iter().any(|r| is_of_calendar(&r.rule))) {
             Some(at) => {
-                let waits: Vec<&str> =
-                    reasons.iter().map(|r| r.rule.as_str()).filter(|r| is_wait(r)).collect();
-                let waits = waits.join(", ");
+                let waits = reasons.iter().map(|r| r.rule.as_str()).filter(|r| is_wait(r));
+                let waits = waits.collect::<Vec<_>>().join(", ");
                 all.push(format!("it is remediated without asking at {}, after: {waits}", time(at)));
             }
             None => {
@@ -54,5 +54,9 @@ pub(super) fn would_change(
 
 /// Whether the reason is something that is waited for.
 pub(super) fn is_wait(rule: &str) -> bool {
-    rule == "tolerance" || rule.starts_with("window ") || rule.starts_with("freeze ")
+    rule == "tolerance" || is_of_calendar(rule)
+}
+
+fn is_of_calendar(rule: &str) -> bool {
+    rule.starts_with("window ") || rule.starts_with("freeze ")
 }

@@ -155,8 +155,12 @@ impl Sweep<'_> {
         }
         let id = state.next_run(intent);
         let correlation_id = job.correlation_id.clone().unwrap_or_else(|| correlation_of(&id));
+        // Looked at before, and due although nothing said so when that look ended: somebody asked since, or meant else.
+        let asked = state.checked_at.is_some() && state.due().is_some_and(|t| t > cx.now);
         let trigger = if lost {
             Trigger::Recovery
+        } else if asked && job.only.is_none() {
+            Trigger::Coalesced
         } else {
             trigger_of(job, state.look_at.is_some_and(|t| t <= cx.now))
         };

@@ -20,10 +20,15 @@ fn the_shipped_policy_is_sound_and_nobody_is_warned_of_it() {
 fn the_examples_in_the_shipped_policy_are_sound() {
     let (before, examples) = DEFAULT.split_once("take the # away").unwrap();
     let is_toml = |line: &&str| line.starts_with("[[") || line.contains(" = ");
-    let examples: Vec<&str> =
-        examples.lines().filter_map(|l| l.strip_prefix("# ")).filter(is_toml).filter(|l| !l.contains("say = \"review\".")).collect();
+    let examples: Vec<&str> = examples
+        .lines()
+        .filter_map(|l| l.strip_prefix("# "))
+        .filter(is_toml)
+        .filter(|l| !l.contains("say = \"review\"."))
+        .collect();
     let text = format!("{before}\n{}", examples.join("\n"));
-    let checked = trueup_workflows::policy::check::check(&text, super::at("2026-11-21T00:00:00Z")).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let checked = trueup_workflows::policy::check::check(&text, super::at("2026-11-21T00:00:00Z"))
+        .unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert_eq!(checked.warnings, []);
     assert_eq!(checked.cases.len(), 1);
     for section in ["window", "freeze", "exception", "ignore", "incident", "boundary"] {
@@ -114,11 +119,15 @@ fn what_cannot_be_mended_was_tried_in_vain_or_is_too_much_goes_to_people() {
     assert_eq!(exhausted.verdict, Verdict::Cab);
     assert!(exhausted.reasons.iter().any(|r| r.rule == "ladder"));
 
-    let trip = Trip { tenant: "acme".into(), plane: intent.plane(), at: t0(), cap: "100 attempts within 1h".into() };
+    let trip =
+        Trip { tenant: "acme".into(), plane: intent.plane(), at: t0(), cap: "100 attempts within 1h".into() };
     let held = ask(Case { held: Some(&trip), ..case.clone() });
     assert_eq!(held.verdict, Verdict::Review);
     let why = held.reasons.iter().find(|r| r.rule == "blast_radius").unwrap();
-    assert!(why.because.contains("100 attempts within 1h") && why.because.contains("2026-01-01T00:00:00Z"), "{why:?}");
+    assert!(
+        why.because.contains("100 attempts within 1h") && why.because.contains("2026-01-01T00:00:00Z"),
+        "{why:?}"
+    );
     assert!(held.would_change.contains("`trueup blast rearm acme intune`"), "{}", held.would_change);
     assert_eq!(ask(Case { held: Some(&trip), exhausted: true, ..case }).verdict, Verdict::Cab);
 }
@@ -144,7 +153,9 @@ fn the_version_follows_the_content_and_nothing_else() {
         reordered,
         DEFAULT.replace("window = \"1h\"", "window = \"60m\""),
         DEFAULT.replace("low = \"24h\"", "low = \"1d\""),
-        format!("{DEFAULT}\n[[case]]\nname = 'a'\ndrift = 'version_mismatch'\nnow = 2026-01-01T00:00:00Z\nexpect = 'review'"),
+        format!(
+            "{DEFAULT}\n[[case]]\nname = 'a'\ndrift = 'version_mismatch'\nnow = 2026-01-01T00:00:00Z\nexpect = 'review'"
+        ),
     ] {
         assert_eq!(version(&same), default);
     }

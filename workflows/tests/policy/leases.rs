@@ -40,11 +40,21 @@ fn an_exception_holds_from_its_beginning_to_its_end_and_names_who_answers() {
     let why: Vec<&str> = d.decision.reasons.iter().map(|r| r.because.as_str()).collect();
     assert_eq!(why[0], "the ring is production; said review, set aside by exception e");
     assert_eq!(why[1], "owner workplace team, ticket CHG-1, expires 2026-02-01T00:00:00Z");
-    assert!(d.decision.would_change.contains("exception e ends 2026-02-01T00:00:00Z"), "{}", d.decision.would_change);
+    assert!(
+        d.decision.would_change.contains("exception e ends 2026-02-01T00:00:00Z"),
+        "{}",
+        d.decision.would_change
+    );
 
     let other = intent(json!({"ring": "global", "id": "firefox"}));
-    assert_eq!(decided(&policy, &other, DriftKind::VersionMismatch, at(WITHIN)).decision.verdict, Verdict::Review);
-    assert_eq!(decided(&policy, &global, DriftKind::MissingAssignment, at(WITHIN)).decision.verdict, Verdict::Review);
+    assert_eq!(
+        decided(&policy, &other, DriftKind::VersionMismatch, at(WITHIN)).decision.verdict,
+        Verdict::Review
+    );
+    assert_eq!(
+        decided(&policy, &global, DriftKind::MissingAssignment, at(WITHIN)).decision.verdict,
+        Verdict::Review
+    );
 }
 
 #[test]
@@ -69,7 +79,12 @@ fn nothing_of_a_privileged_application_is_set_aside() {
     let privileged = intent(json!({"privileged": true, "ring": "global"}));
     let d = decided(&policy, &privileged, DriftKind::VersionMismatch, at(WITHIN));
     assert_eq!(d.decision.verdict, Verdict::Review);
-    assert!(d.decision.reasons.iter().any(|r| r.because.ends_with("sets nothing aside for a privileged application")));
+    assert!(
+        d.decision
+            .reasons
+            .iter()
+            .any(|r| r.because.ends_with("sets nothing aside for a privileged application"))
+    );
 }
 
 #[test]
@@ -97,7 +112,8 @@ fn ignore_rules_take_out_paths_and_what_remains_is_another_drift() {
         delta("assignment.extra", "absent", "group:g8"),
         delta("assignment.extra_exclusion", "absent", "group:g9"),
     ];
-    let mut whole = Drift::new(DriftKind::ScopeMismatch, [&extra[..], std::slice::from_ref(&kept)].concat(), t0());
+    let mut whole =
+        Drift::new(DriftKind::ScopeMismatch, [&extra[..], std::slice::from_ref(&kept)].concat(), t0());
     (whole.affected_devices, whole.devices) = (7, vec!["d1".into()]);
     let ignored = policy.ignore(&intent(json!({})), whole.clone(), t0());
     let rules: Vec<(&str, &str)> = ignored.rules.iter().map(|(r, p)| (r.as_str(), p.as_str())).collect();
@@ -120,7 +136,13 @@ fn the_strictest_of_all_matching_caps_holds_field_by_field() {
                 [[cap]]\nper_minute = 0\nplanes = ['jamf']\nwindow = '7d'\n";
     let of = |tenant: &str| with(caps).caps(&intent(json!({"tenant": tenant})));
     let caps = |actions, percent, at_least, window_s, per_minute| {
-        Some(Caps { actions: Some(actions), percent: Some(percent), at_least, window_s, per_minute: Some(per_minute) })
+        Some(Caps {
+            actions: Some(actions),
+            percent: Some(percent),
+            at_least,
+            window_s,
+            per_minute: Some(per_minute),
+        })
     };
     assert_eq!(of("acme"), caps(50, 10.0, 5, 7_200, 30));
     assert_eq!(of("other"), caps(100, 10.0, 5, 7_200, 30));

@@ -50,34 +50,66 @@ fn any_given() -> impl Strategy<Value = Given> {
         one_of(&[vec![], vec!["w0".to_owned()], vec!["w1".to_owned(), "w0".to_owned()]]),
     );
     let paths = ["assignment.include", "assignment.extra", "version", "compliance.details"];
-    let deltas = prop::collection::vec((one_of(&paths), one_of(&["group:fin-2", "group:g1 required", "absent", "some text"])), 1..4);
+    let deltas = prop::collection::vec(
+        (one_of(&paths), one_of(&["group:fin-2", "group:g1 required", "absent", "some text"])),
+        1..4,
+    );
     let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.1), prop::bool::weighted(0.1));
     let when = (0_i64..100_000, 0_i64..3 * 366 * 86_400);
-    (attributes, one_of(&DriftKind::ALL), deltas, flags, when).prop_map(|(i, kind, deltas, flags, (age, now))| {
-        let mut intent = intent(json!({"desired": {"assignment": {"include": [{"group": i.4}]}}}));
-        (intent.ring, intent.mode, intent.criticality, intent.privileged, intent.windows) = (i.0, i.1, i.2, i.3, i.5);
-        let now = t0() + Duration::seconds(now);
-        let deltas = deltas.into_iter().map(|(path, text)| delta(path, text, "absent")).collect();
-        let held = flags.2.then(|| Trip { tenant: "acme".into(), plane: intent.plane(), at: now, cap: "c".into() });
-        let drift = Drift::new(kind, deltas, now);
-        Given { intent, drift, age: Duration::seconds(age), now, remedy: flags.0, exhausted: flags.1, held }
-    })
+    (attributes, one_of(&DriftKind::ALL), deltas, flags, when).prop_map(
+        |(i, kind, deltas, flags, (age, now))| {
+            let mut intent = intent(json!({"desired": {"assignment": {"include": [{"group": i.4}]}}}));
+            (intent.ring, intent.mode, intent.criticality, intent.privileged, intent.windows) =
+                (i.0, i.1, i.2, i.3, i.5);
+            let now = t0() + Duration::seconds(now);
+            let deltas = deltas.into_iter().map(|(path, text)| delta(path, text, "absent")).collect();
+            let held = flags.2.then(|| Trip {
+                tenant: "acme".into(),
+                plane: intent.plane(),
+                at: now,
+                cap: "c".into(),
+            });
+            let drift = Drift::new(kind, deltas, now);
+            Given {
+                intent,
+                drift,
+                age: Duration::seconds(age),
+                now,
+                remedy: flags.0,
+                exhausted: flags.1,
+                held,
+            }
+        },
+    )
 }
 
 /// Sections of a file, each a text.
 fn any_rules() -> impl Strategy<Value = Vec<String>> {
     let conditions = one_of(&[
-        "", "rings = ['lab', 'canary']", "rings = ['global']", "kinds = ['missing_assignment', 'version_mismatch']",
-        "privileged = false", "overdue = true", "criticalities = ['critical', 'low']", "modes = ['enforce']",
-        "tenants = ['ac*']", "labels = ['team=edge']", "severities = ['high', 'critical']", "security_incident = false",
-        "crosses_boundary = true", "planes = ['jamf']",
+        "",
+        "rings = ['lab', 'canary']",
+        "rings = ['global']",
+        "kinds = ['missing_assignment', 'version_mismatch']",
+        "privileged = false",
+        "overdue = true",
+        "criticalities = ['critical', 'low']",
+        "modes = ['enforce']",
+        "tenants = ['ac*']",
+        "labels = ['team=edge']",
+        "severities = ['high', 'critical']",
+        "security_incident = false",
+        "crosses_boundary = true",
+        "planes = ['jamf']",
     ]);
-    let rule = (one_of(&["automatic", "automatic", "review", "cab"]), prop::collection::btree_set(conditions, 1..3));
+    let rule =
+        (one_of(&["automatic", "automatic", "review", "cab"]), prop::collection::btree_set(conditions, 1..3));
     prop::collection::vec(rule, 0..6).prop_map(|rules| {
         let written = |(n, (say, conditions)): (usize, (&str, std::collections::BTreeSet<&str>))| {
             let mut keys = std::collections::BTreeSet::new();
-            let conditions: Vec<&str> =
-                conditions.into_iter().filter(|c| keys.insert(c.split(' ').next().unwrap_or_default())).collect();
+            let conditions: Vec<&str> = conditions
+                .into_iter()
+                .filter(|c| keys.insert(c.split(' ').next().unwrap_or_default()))
+                .collect();
             format!("[[rule]]\nname = 'r{n}'\nsay = '{say}'\nbecause = 'b'\n{}\n", conditions.join("\n"))
         };
         rules.into_iter().enumerate().map(written).collect()
@@ -92,9 +124,12 @@ fn any_security() -> impl Strategy<Value = String> {
 
 fn any_calendar() -> impl Strategy<Value = String> {
     let schedule = |at: &str, name: String, more: &str, (cron, duration, zone): (&str, &str, &str)| {
-        format!("[[{at}]]\nname = '{name}'\ncron = '{cron}'\nduration = '{duration}'\nzone = '{zone}'\n{more}\n")
+        format!(
+            "[[{at}]]\nname = '{name}'\ncron = '{cron}'\nduration = '{duration}'\nzone = '{zone}'\n{more}\n"
+        )
     };
-    let crons = one_of(&["0 22 * * *", "30 2 * * *", "*/20 * * * *", "0 0 * * 1-5", "15 1 1 * *", "0 3 * * 0"]);
+    let crons =
+        one_of(&["0 22 * * *", "30 2 * * *", "*/20 * * * *", "0 0 * * 1-5", "15 1 1 * *", "0 3 * * 0"]);
     let durations = one_of(&["1m", "15m", "1h", "6h", "23h"]);
     let zones = one_of(&["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]);
     let times = (crons, durations, zones);
@@ -114,8 +149,7 @@ fn any_calendar() -> impl Strategy<Value = String> {
     })
 }
 
-const LEASE: &str =
-    "[[exception]]\nname = 'e'\nsay = 'automatic'\nowner = 'o'\nticket = 't'\nexpires = 2028-01-01T00:00:00Z\n";
+const LEASE: &str = "[[exception]]\nname = 'e'\nsay = 'automatic'\nowner = 'o'\nticket = 't'\nexpires = 2028-01-01T00:00:00Z\n";
 
 fn decide(text: &str, given: &Given) -> Option<Decided> {
     // A freeze without an end is refused; such a text is no policy.
@@ -221,7 +255,10 @@ fn a_record_of_another_form_is_refused_and_edges_of_time_are_survived() {
     let (intent, drift) = (intent(json!({})), drift(DriftKind::VersionMismatch));
     let mut record = case(&intent, &drift).record();
     record["v"] = json!(2);
-    assert_eq!(recorded::Case::read(&record).unwrap_err(), "a recorded case of version 2; this Trueup reads version 1");
+    assert_eq!(
+        recorded::Case::read(&record).unwrap_err(),
+        "a recorded case of version 2; this Trueup reads version 1"
+    );
     assert!(recorded::Case::read(&json!(null)).unwrap_err().starts_with("not a recorded case: "));
     record["v"] = json!(1);
     for time in [DateTime::<trueup_model::Utc>::MAX_UTC, DateTime::<trueup_model::Utc>::MIN_UTC] {

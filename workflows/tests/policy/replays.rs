@@ -54,18 +54,38 @@ fn the_same_policy_changes_nothing() {
 
 #[test]
 fn another_policy_changes_what_it_decides_otherwise() {
-    let night = "[[window]]\nname = 'n'\ncron = '0 22 * * *'\nduration = '1h'\nzone = 'UTC'\nrings = ['canary']\n";
+    let night =
+        "[[window]]\nname = 'n'\ncron = '0 22 * * *'\nduration = '1h'\nzone = 'UTC'\nrings = ['canary']\n";
     let ignore = "[[ignore]]\nname = 'i'\npaths = ['compliance.*']\nbecause = 'b'\n";
     let table: Vec<(Policy, usize, &str, &str)> = vec![
         // Four kinds of one ring, of which two were automatic.
-        (Policy::parse(&DEFAULT.replace("[\"lab\", \"canary\"]", "[\"lab\"]")).unwrap(), 4, "automatic", "review"),
-        (Policy::parse(&DEFAULT.replace("rings = [\"pilot\", \"department\", \"global\"]", "rings = [\"pilot\", \"department\"]")).unwrap(), 0, "", ""),
+        (
+            Policy::parse(&DEFAULT.replace("[\"lab\", \"canary\"]", "[\"lab\"]")).unwrap(),
+            4,
+            "automatic",
+            "review",
+        ),
+        (
+            Policy::parse(&DEFAULT.replace(
+                "rings = [\"pilot\", \"department\", \"global\"]",
+                "rings = [\"pilot\", \"department\"]",
+            ))
+            .unwrap(),
+            0,
+            "",
+            "",
+        ),
         (with(night), 4, "automatic", "automatic"),
         (with(ignore), 10, "review", "ignored"),
         (Policy::parse("").unwrap(), 8, "automatic", "review"),
         // Twelve of low criticality would be overdue at once: nothing is, since nothing has an age here; but what was
         // automatic waits for less.
-        (Policy::parse(&DEFAULT.replace("low = \"24h\"", "low = \"1h\"")).unwrap(), 4, "automatic", "automatic"),
+        (
+            Policy::parse(&DEFAULT.replace("low = \"24h\"", "low = \"1h\"")).unwrap(),
+            4,
+            "automatic",
+            "automatic",
+        ),
     ];
     let events = recorded();
     for (policy, changed, was, would_be) in table {

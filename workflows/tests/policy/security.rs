@@ -26,14 +26,38 @@ fn a_boundary_is_crossed_by_whom_it_does_not_name() {
     let member = json!({"labels": {"team": "finance"}});
     let table: Vec<(Intent, Drift, Option<&str>)> = vec![
         // Violation: the intent itself reaches inside.
-        (reaching(&["g1", "fin-1"], json!({})), missing.clone(), Some("policy violation: the intent itself reaches group:fin-1")),
+        (
+            reaching(&["g1", "fin-1"], json!({})),
+            missing.clone(),
+            Some("policy violation: the intent itself reaches group:fin-1"),
+        ),
         (reaching(&["fin-1"], member.clone()), missing.clone(), None),
-        (reaching(&["fin-1"], json!({"labels": {"team": "edge"}})), missing.clone(), Some("policy violation")),
+        (
+            reaching(&["fin-1"], json!({"labels": {"team": "edge"}})),
+            missing.clone(),
+            Some("policy violation"),
+        ),
         // The drift is about a scope inside.
-        (reaching(&["g1"], json!({})), scope("assignment.extra", "absent", "group:fin-2"), Some("the drift is about group:fin-2")),
-        (reaching(&["g1"], json!({})), scope("assignment.include", "group:fin-2 required", "absent"), Some("the drift is about group:fin-2")),
-        (reaching(&["g1"], json!({})), scope("target.replaces.7", "absent", "group:fin-3"), Some("the drift is about group:fin-3")),
-        (reaching(&["g1"], json!({})), scope("assignment.extra", "absent", "all_devices"), Some("the drift is about all_devices")),
+        (
+            reaching(&["g1"], json!({})),
+            scope("assignment.extra", "absent", "group:fin-2"),
+            Some("the drift is about group:fin-2"),
+        ),
+        (
+            reaching(&["g1"], json!({})),
+            scope("assignment.include", "group:fin-2 required", "absent"),
+            Some("the drift is about group:fin-2"),
+        ),
+        (
+            reaching(&["g1"], json!({})),
+            scope("target.replaces.7", "absent", "group:fin-3"),
+            Some("the drift is about group:fin-3"),
+        ),
+        (
+            reaching(&["g1"], json!({})),
+            scope("assignment.extra", "absent", "all_devices"),
+            Some("the drift is about all_devices"),
+        ),
         (reaching(&["g1"], member), scope("assignment.extra", "absent", "group:fin-2"), None),
         // Not about it: other scopes, and the same words in somebody's text.
         (reaching(&["g1"], json!({})), scope("assignment.extra", "absent", "group:g2"), None),
@@ -46,7 +70,11 @@ fn a_boundary_is_crossed_by_whom_it_does_not_name() {
         let reason = d.decision.reasons.iter().find(|r| r.rule == "boundary finance");
         assert_eq!(reason.is_some(), crossing.is_some(), "{crossing:?} {:?}", d.decision.reasons);
         if let (Some(reason), Some(crossing)) = (reason, crossing) {
-            assert!(reason.because.contains(crossing) && reason.because.ends_with("(regulated)"), "{}", reason.because);
+            assert!(
+                reason.because.contains(crossing) && reason.because.ends_with("(regulated)"),
+                "{}",
+                reason.because
+            );
             assert_eq!(d.decision.verdict, Verdict::Cab);
             assert!(d.security);
         }
@@ -61,8 +89,14 @@ fn a_boundary_may_ask_for_a_review_and_a_rule_may_ask_for_more() {
     assert_eq!(d.decision.verdict, Verdict::Review);
     let rule = "[[rule]]\nname = 'c'\nsay = 'cab'\ncrosses_boundary = true\nrings = ['lab']\nbecause = 'b'\n";
     let lease = "[[exception]]\nname = 'e'\nsay = 'automatic'\nowner = 'o'\nticket = 't'\nexpires = 2027-01-01T00:00:00Z\n";
-    let d = with(&format!("{soft}{rule}{lease}")).decide(&case(&crossing, &drift(DriftKind::MissingAssignment)));
-    assert_eq!(d.decision.verdict, Verdict::Cab, "an exception sets no rule about boundaries aside: {:?}", rules_of(&d));
+    let d =
+        with(&format!("{soft}{rule}{lease}")).decide(&case(&crossing, &drift(DriftKind::MissingAssignment)));
+    assert_eq!(
+        d.decision.verdict,
+        Verdict::Cab,
+        "an exception sets no rule about boundaries aside: {:?}",
+        rules_of(&d)
+    );
 }
 
 #[test]
@@ -83,15 +117,24 @@ fn while_an_incident_holds_everything_it_matches_is_the_cabs() {
     }
     let d = policy.decide(&Case { now: at("2026-01-02T12:00:00Z"), ..case(&lab, &missing) });
     let why = d.decision.reasons.iter().find(|r| r.rule == "incident stolen").unwrap();
-    assert_eq!(why.because, "security incident: ticket SEC-7, since 2026-01-02T00:00:00Z until 2026-01-03T00:00:00Z");
-    let ansible = intent(json!({"plane": "ansible", "target": {"playbook": "a.yml", "inventory": "h"}, "desired": {"compliant": true}}));
-    let d = policy.decide(&Case { now: at("2026-01-02T12:00:00Z"), ..case(&ansible, &drift(DriftKind::ComplianceDrift)) });
+    assert_eq!(
+        why.because,
+        "security incident: ticket SEC-7, since 2026-01-02T00:00:00Z until 2026-01-03T00:00:00Z"
+    );
+    let ansible = intent(
+        json!({"plane": "ansible", "target": {"playbook": "a.yml", "inventory": "h"}, "desired": {"compliant": true}}),
+    );
+    let d = policy.decide(&Case {
+        now: at("2026-01-02T12:00:00Z"),
+        ..case(&ansible, &drift(DriftKind::ComplianceDrift))
+    });
     assert_eq!(d.decision.verdict, Verdict::Review, "another plane is not concerned");
 }
 
 #[test]
 fn rules_see_incidents_and_boundaries() {
-    let rule = |condition: &str| format!("[[rule]]\nname = 'r'\nsay = 'automatic'\n{condition}\nbecause = 'b'\n");
+    let rule =
+        |condition: &str| format!("[[rule]]\nname = 'r'\nsay = 'automatic'\n{condition}\nbecause = 'b'\n");
     let incident = "[[incident]]\nname = 'i'\nticket = 't'\nsince = 2026-01-02T00:00:00Z\n";
     let missing = drift(DriftKind::MissingAssignment);
     let speaks = |sections: &str, intent: &Intent, now: &str| {
@@ -100,13 +143,17 @@ fn rules_see_incidents_and_boundaries() {
         rules_of(&d).contains(&"r")
     };
     let lab = intent(json!({}));
-    for (condition, before, during) in [("security_incident = true", false, true), ("security_incident = false", true, false)] {
+    for (condition, before, during) in
+        [("security_incident = true", false, true), ("security_incident = false", true, false)]
+    {
         let sections = format!("{incident}{}", rule(condition));
         assert_eq!(speaks(&sections, &lab, "2026-01-01T00:00:00Z"), before, "{condition}");
         assert_eq!(speaks(&sections, &lab, "2026-01-03T00:00:00Z"), during, "{condition}");
     }
     let inside = reaching(&["fin-1"], json!({}));
-    for (condition, outside, crossing) in [("crosses_boundary = true", false, true), ("crosses_boundary = false", true, false)] {
+    for (condition, outside, crossing) in
+        [("crosses_boundary = true", false, true), ("crosses_boundary = false", true, false)]
+    {
         let sections = format!("{FINANCE}{}", rule(condition));
         assert_eq!(speaks(&sections, &lab, "2026-01-01T00:00:00Z"), outside, "{condition}");
         assert_eq!(speaks(&sections, &inside, "2026-01-01T00:00:00Z"), crossing, "{condition}");

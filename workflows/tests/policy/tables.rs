@@ -25,13 +25,25 @@ fn a_case_passes_or_says_what_is_different() {
         ("expect = 'automatic'\nrules = ['low-risk']\nseverity = 'high'", "", &[]),
         ("expect = 'review'", "", &["expected review, got automatic"]),
         ("expect = 'automatic'\nring = 'global'\nprivileged = true", "", &["expected automatic, got review"]),
-        ("expect = 'review'\nring = 'global'\nprivileged = true\nrules = ['privileged', 'production-ring']", "", &[]),
-        ("expect = 'review'\nring = 'global'\nrules = ['privileged']", "", &["expected rules [privileged], got [production-ring]"]),
+        (
+            "expect = 'review'\nring = 'global'\nprivileged = true\nrules = ['privileged', 'production-ring']",
+            "",
+            &[],
+        ),
+        (
+            "expect = 'review'\nring = 'global'\nrules = ['privileged']",
+            "",
+            &["expected rules [privileged], got [production-ring]"],
+        ),
         ("expect = 'observe_only'\nmode = 'observe'", "", &[]),
         ("expect = 'review'\nremedy = false", "", &[]),
         ("expect = 'cab'\nexhausted = true", "", &[]),
         ("expect = 'review'\nheld = true\nrules = ['low-risk', 'blast_radius']", "", &[]),
-        ("expect = 'automatic'\ncriticality = 'low'\nage = '1d1h'\nseverity = 'high'", "", &["expected severity high, got critical"]),
+        (
+            "expect = 'automatic'\ncriticality = 'low'\nage = '1d1h'\nseverity = 'high'",
+            "",
+            &["expected severity high, got critical"],
+        ),
         (
             "expect = 'automatic'\ncriticality = 'high'",
             night,
@@ -55,7 +67,8 @@ fn a_case_passes_or_says_what_is_different() {
 fn cases_may_stand_in_a_file_of_their_own_which_holds_nothing_else() {
     let found = cases(&case("expect = 'automatic'").repeat(2)).unwrap();
     assert_eq!(found.iter().map(|c| c.place.line).collect::<Vec<_>>(), [1, 6]);
-    let wrong = cases(&format!("{}[[rule]]\n", case("expect = 'manual'\nring = 'prod'\nwhy = 1"))).unwrap_err();
+    let wrong =
+        cases(&format!("{}[[rule]]\n", case("expect = 'manual'\nring = 'prod'\nwhy = 1"))).unwrap_err();
     let expected = [
         "5:10: case 'c': expect: 'manual' is none of automatic, review, cab, observe_only, ignored",
         "6:8: case 'c': ring: unknown ring 'prod' (known: lab, canary, pilot, department, global)",

@@ -8,7 +8,9 @@ use trueup_workflows::policy::{Case, Decided};
 use super::{at, case, drift, intent, rules_of, with};
 
 fn window(name: &str, cron: &str, duration: &str, zone: &str, more: &str) -> String {
-    format!("[[window]]\nname = '{name}'\ncron = '{cron}'\nduration = '{duration}'\nzone = '{zone}'\n{more}\n")
+    format!(
+        "[[window]]\nname = '{name}'\ncron = '{cron}'\nduration = '{duration}'\nzone = '{zone}'\n{more}\n"
+    )
 }
 
 fn decided(policy: &Policy, intent: &Intent, now: Time) -> Decided {
@@ -58,7 +60,9 @@ fn cron_follows_the_clocks_of_the_zone() {
         if expected == "never" {
             let d = decided(&policy, &intent(json!({})), at(now));
             assert_eq!(d.decision.verdict, Verdict::Review, "{cron} {now}");
-            assert!(d.decision.reasons.iter().any(|r| r.because.contains("within two years there is no moment")));
+            assert!(
+                d.decision.reasons.iter().any(|r| r.because.contains("within two years there is no moment"))
+            );
             continue;
         }
         assert_eq!(when(&policy, now), expected, "{cron} for {duration}, asked {now}");
@@ -73,7 +77,10 @@ fn what_is_waited_for_is_named_and_when_it_opens() {
     let closed = decided(&policy, &intent(json!({})), at("2026-01-10T12:00:00.500Z"));
     assert_eq!(rules_of(&closed), ["low-risk", "window nights"]);
     let why = &closed.decision.reasons[1];
-    assert_eq!((why.says, why.because.as_str()), (Verdict::Automatic, "automatic only while it is open; opens 2026-01-10T22:00:00Z"));
+    assert_eq!(
+        (why.says, why.because.as_str()),
+        (Verdict::Automatic, "automatic only while it is open; opens 2026-01-10T22:00:00Z")
+    );
     assert_eq!(
         closed.decision.would_change,
         "it is remediated without asking at 2026-01-10T22:00:00Z, after: window nights"
@@ -139,14 +146,20 @@ fn freezes_wait_for_their_end_and_windows_for_the_end_of_freezes() {
     assert_eq!(why.because, "nobody is there; until 2027-01-07T05:00:00Z");
 
     let both = with(&format!("{freeze}{}", window("nights", "0 22 * * *", "6h", "UTC", "")));
-    assert_eq!(when(&both, "2026-12-17T12:00:00Z"), "2026-12-17T22:00:00Z", "the hour before the freeze is open");
+    assert_eq!(
+        when(&both, "2026-12-17T12:00:00Z"),
+        "2026-12-17T22:00:00Z",
+        "the hour before the freeze is open"
+    );
     assert_eq!(when(&both, "2026-12-17T23:30:00Z"), "2027-01-07T22:00:00Z");
     let d = decided(&both, &intent(json!({})), at("2026-12-24T00:00:00Z"));
     assert_eq!(rules_of(&d), ["low-risk", "freeze year-end", "window nights"]);
 
     // Recurring, and two in a row: mornings, and the hour after them.
     let again = |name: &str, cron: &str| {
-        format!("[[freeze]]\nname = '{name}'\ncron = '{cron}'\nduration = '1h'\nzone = 'UTC'\nbecause = 'b'\n")
+        format!(
+            "[[freeze]]\nname = '{name}'\ncron = '{cron}'\nduration = '1h'\nzone = 'UTC'\nbecause = 'b'\n"
+        )
     };
     let policy = with(&format!("{}{}", again("a", "0 8 * * *"), again("b", "0 9 * * *")));
     assert_eq!(when(&policy, "2026-01-10T08:30:00Z"), "2026-01-10T10:00:00Z");
@@ -175,7 +188,11 @@ fn tolerance_comes_first_and_the_window_after_it() {
         ..case(&standard, &missing)
     };
     let d = policy.decide(&overdue);
-    assert_eq!(d.decision.not_before, Some(at("2026-01-10T22:00:00Z")), "overdue drift waits for its window too");
+    assert_eq!(
+        d.decision.not_before,
+        Some(at("2026-01-10T22:00:00Z")),
+        "overdue drift waits for its window too"
+    );
 }
 
 #[test]

@@ -10,8 +10,10 @@ pub struct FakeSwitch {
     answers: BTreeMap<EffectKey, Reserved>,
     taken: Vec<(String, PlaneKind, Time)>,
     tripped: BTreeMap<(String, PlaneKind), Trip>,
-    /// How often a place was asked for.
+    /// How often a place was asked for, was given, and how often it tripped.
     pub asked: usize,
+    pub granted: usize,
+    pub trips: usize,
 }
 
 impl FakeSwitch {
@@ -48,11 +50,13 @@ impl FakeSwitch {
         let answer = match cap {
             None => {
                 self.taken.push((tenant.to_owned(), plane, now));
+                self.granted += 1;
                 Reserved::Granted
             }
             Some(cap) => {
                 let trip = Trip { tenant: tenant.to_owned(), plane, at: now, cap };
                 self.tripped.insert(place, trip.clone());
+                self.trips += 1;
                 Reserved::Held { trip, first: true }
             }
         };
@@ -60,8 +64,11 @@ impl FakeSwitch {
         answer
     }
 
-    pub fn rearm(&mut self, tenant: &str, plane: PlaneKind) {
-        assert!(self.tripped.remove(&(tenant.to_owned(), plane)).is_some(), "it had not tripped");
+    /// Whether it had tripped.
+    pub fn rearm(&mut self, tenant: &str, plane: PlaneKind) -> bool {
+        let tripped = self.tripped.remove(&(tenant.to_owned(), plane)).is_some();
         self.taken.retain(|(t, p, _)| (t.as_str(), *p) != (tenant, plane));
+        self.answers.retain(|_, answer| *answer == Reserved::Granted);
+        tripped
     }
 }

@@ -37,6 +37,7 @@ commands! {
     "Drift": {
         Check = check,
         Explain = explain,
+        Policy = policy,
         Causes = causes,
     }
     "Operation": {

@@ -3,7 +3,7 @@
 -- KEYS: 1 state of the connection, 2 who waits
 -- ARGV: 1 real milliseconds in a second of the product's time, 2 share of a window that the lane may be ahead,
 --       3 milliseconds for a probe, 4 share recovered in a minute, 5 process, 6 its callers that wait ('' if none),
---       7 checks, 8 turns, 9 name of checks, 10 name of turns;
+--       7 checks, 8 turns, 9 name of checks, 10 name of turns, 11 its callers that wait once this is granted ('' if none);
 --       then per bucket: name, window, interval at the full rate, span of a grant (all milliseconds), need, want
 -- Returns: {'go', 1 if a probe, 1 if wary, then per bucket: calls, interval} or
 --          {'wait', milliseconds, 'budget', bucket} or {'wait', milliseconds, 'asked' | 'open' | 'probing', last failure}
@@ -33,17 +33,17 @@ local function count(name, n)
 end
 
 -- First write.
-if ARGV[6] == '' then
-  redis.call('HDEL', KEYS[2], ARGV[5])
-else
-  -- Killed processes leave theirs behind; whoever waits says so again within the second.
-  if redis.call('HLEN', KEYS[2]) > 64 then redis.call('DEL', KEYS[2]) end
-  redis.call('HSET', KEYS[2], ARGV[5], string.format('%.0f', now) .. ' ' .. ARGV[6])
-  redis.call('EXPIRE', KEYS[2], 60)
-end
 if tonumber(ARGV[7]) > 0 then count(ARGV[9], tonumber(ARGV[7])) end
 if tonumber(ARGV[8]) > 0 then count(ARGV[10], tonumber(ARGV[8])) end
-local function finish(answer)
+local function finish(answer, waiting)
+  if waiting == '' then
+    redis.call('HDEL', KEYS[2], ARGV[5])
+  else
+    -- Killed processes leave theirs behind; whoever waits says so again within the second.
+    if redis.call('HLEN', KEYS[2]) > 64 then redis.call('DEL', KEYS[2]) end
+    redis.call('HSET', KEYS[2], ARGV[5], string.format('%.0f', now) .. ' ' .. waiting)
+    redis.call('EXPIRE', KEYS[2], 60)
+  end
   if #set > 0 then
     redis.call('HSET', KEYS[1], unpack(set))
     redis.call('EXPIRE', KEYS[1], 86400)
@@ -51,7 +51,7 @@ local function finish(answer)
   return answer
 end
 
-local function wait(ms, why, what) return finish({ 'wait', string.format('%.17g', ms), why, what }) end
+local function wait(ms, why, what) return finish({ 'wait', string.format('%.17g', ms), why, what }, ARGV[6]) end
 local not_before, opened, probe = get('not_before', 0), get('opened', 0), 0
 if not_before > now then return wait(not_before - now, 'asked', '') end
 if opened > 0 then
@@ -64,7 +64,7 @@ if opened > 0 then
 end
 
 local longest, used_up = 0, nil
-for i = 11, #ARGV, 6 do
+for i = 12, #ARGV, 6 do
   local ahead = get('next:' .. ARGV[i], 0) - now
   -- The clock of this Redis may have been set back, or another Redis taken over.
   local most = 10 * tonumber(ARGV[i + 1]) + tonumber(ARGV[i + 2]) * tonumber(ARGV[i + 4])
@@ -80,7 +80,7 @@ if used_up then return wait(longest, 'budget', used_up) end
 if probe == 1 then put('probe_until', now + tonumber(ARGV[3])) end
 local wary = (get('failures', 0) > 0 or opened > 0 or get('silent', 0) > 0) and 1 or 0
 local answer = { 'go', probe, wary }
-for i = 11, #ARGV, 6 do
+for i = 12, #ARGV, 6 do
   local name, need, want = ARGV[i], tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
   local since = math.max(now - get('cut_at:' .. name, 0), 0)
   local share = math.min(get('share:' .. name, 1) + since / (60 * second) * tonumber(ARGV[4]), 1)
@@ -95,4 +95,4 @@ for i = 11, #ARGV, 6 do
   answer[#answer + 1] = calls
   answer[#answer + 1] = string.format('%.17g', interval)
 end
-return finish(answer)
+return finish(answer, ARGV[11])

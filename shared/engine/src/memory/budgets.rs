@@ -48,13 +48,16 @@ impl Budgets for MemoryStore {
         check(&ask.connection, &ask.who, &ask.wanted.iter().map(|w| &w.budget).collect::<Vec<_>>())?;
         let (mut inner, now) = (self.limits.inner(), ask.at.real_ms());
         let connection = inner.connections.entry(ask.connection.clone()).or_default();
-        if ask.waiting == [0; 3] {
+        let drawn = connection.flow.draw(ask, now);
+        let granted = matches!(drawn, Drawn::Granted { .. });
+        let waiting = if granted { ask.still_waiting() } else { ask.waiting };
+        connection.waiting.retain(|_, (at, _)| *at + ms(WAITING_FOR) > now);
+        if waiting == [0; 3] {
             connection.waiting.remove(&ask.who);
         } else {
-            connection.waiting.retain(|_, (at, _)| *at + ms(WAITING_FOR) > now);
-            connection.waiting.insert(ask.who.clone(), (now, ask.waiting));
+            connection.waiting.insert(ask.who.clone(), (now, waiting));
         }
-        Ok(connection.flow.draw(ask, now))
+        Ok(drawn)
     }
 
     async fn learn(&self, lesson: &Lesson) -> Result<Learned> {

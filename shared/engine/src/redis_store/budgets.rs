@@ -62,11 +62,14 @@ impl Budgets for RedisStore {
         let mut call = Call::new(&DRAW);
         call.key(limits(&ask.connection));
         call.key(waiting(&ask.connection));
-        let [write, urgent, sweep] = ask.waiting;
-        let waiting = if ask.waiting == [0; 3] { String::new() } else { format!("{write} {urgent} {sweep}") };
+        let text = |[write, urgent, sweep]: [u32; 3]| match (write, urgent, sweep) {
+            (0, 0, 0) => String::new(),
+            _ => format!("{write} {urgent} {sweep}"),
+        };
         call.num(second).num(ahead(ask.lane)).num(PROBE_S * 1000.0).num(RECOVER);
-        call.arg(ask.who.as_str()).arg(waiting);
+        call.arg(ask.who.as_str()).arg(text(ask.waiting));
         call.num(ask.looked.0).num(ask.looked.1).arg(CHECKS).arg(TURNS);
+        call.arg(text(ask.still_waiting()));
         for wanted in &ask.wanted {
             let budget = &wanted.budget;
             call.arg(budget.name.as_str()).num(flow::window_ms(budget, second));
@@ -122,6 +125,9 @@ impl Budgets for RedisStore {
     }
 
     async fn register(&self, connections: &[Registered], _: Pace) -> Result<()> {
+        if connections.is_empty() {
+            return Ok(());
+        }
         let now = self.server_ms().await?;
         let mut pipe = redis::pipe();
         for c in connections {

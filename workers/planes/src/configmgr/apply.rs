@@ -13,9 +13,9 @@ use trueup_model::target::ConfigMgrTarget;
 use trueup_model::{Duration, EffectKey, Fault, Receipt, Time};
 
 use super::deploy::{Step, Wanted, steps};
-use super::parse::{Created, Deployment, Rules};
-use super::request;
+use super::parse::{Collection, Created, Deployment, Rules};
 use super::service::Service;
+use super::{query, request};
 
 /// For this long a deployment of ours counts although the site does not list it.
 const LISTED_WITHIN: Duration = Duration::minutes(15);
@@ -169,8 +169,9 @@ impl Apply<'_> {
         include: &BTreeSet<String>,
         remove: &BTreeSet<String>,
     ) -> Result<(), Fault> {
+        self.exist(include).await?;
         let named: BTreeSet<String> = include.union(remove).cloned().collect();
-        let queries = request::deployments_to(named.iter().map(String::as_str));
+        let queries = query::deployments_to(named.iter().map(String::as_str));
         let mut known: Vec<Deployment> = self.service.rows_of_all(&queries).await?;
         self.recent.complete(ci, &named, &mut known, self.service.http.clock().now())?;
         let wanted = Wanted { app: &self.target.app_name, ci, install, include, remove };
@@ -185,6 +186,18 @@ impl Apply<'_> {
         Ok(())
     }
 
+    /// A deployment may outlive its collection; then it is listed, and reaches nobody.
+    async fn exist(&self, collections: &BTreeSet<String>) -> Result<(), Fault> {
+        let queries = query::collections_of(collections.iter().map(String::as_str));
+        let there: Vec<Collection> = self.service.rows_of_all(&queries).await?;
+        match collections.iter().find(|id| there.iter().all(|c| c.id != **id)) {
+            None => Ok(()),
+            Some(id) => Err(Fault::permanent(format!(
+                "there is no collection {id}: make it in Configuration Manager or correct the intent's scopes"
+            ))),
+        }
+    }
+
     /// The new one first, so that nobody is without, unless the site takes no second one.
     async fn create(
         &mut self,
@@ -193,11 +206,6 @@ impl Apply<'_> {
         collection: &str,
         replaces: &[u32],
     ) -> Result<(), Fault> {
-        if self.service.find::<serde_json::Value>(&request::collection(collection)).await?.is_none() {
-            return Err(Fault::permanent(format!(
-                "there is no collection {collection}: make it in Configuration Manager or correct the intent's scopes"
-            )));
-        }
         let now = self.service.http.clock().now();
         let app = &self.target.app_name;
         let new = request::deploy(request::Deployment { app, ci, collection, install, now, key: self.key });

@@ -21,9 +21,9 @@ use super::kept::{Answers, Kept, Wanted};
 use super::parse::{
     APPLICATION, Collection, Deployment, Failing, Member, Page, Scan, Software, Summary, time,
 };
-use super::request;
 use super::seen::{self, Deployments, FailingSet, Scans};
 use super::service::Service;
+use super::{query, request};
 
 /// Devices, versions, when the row changed. `None`: the site collects no installed software at all.
 type Product = Option<Arc<Vec<(u32, String, Option<Time>)>>>;
@@ -153,7 +153,7 @@ impl Reads {
 }
 
 async fn load_deployments(service: &Service) -> Result<Arc<Deployments>, Fault> {
-    let (deployments, collections) = (request::deployments(), request::collections());
+    let (deployments, collections) = (query::deployments(), query::collections());
     let (rows, collections) =
         tokio::try_join!(service.rows::<Deployment>(&deployments), service.rows::<Collection>(&collections))?;
     if collections.is_empty() {
@@ -175,18 +175,18 @@ async fn load_deployments(service: &Service) -> Result<Arc<Deployments>, Fault> 
 }
 
 async fn load_scans(service: &Service) -> Result<Arc<Scans>, Fault> {
-    let rows: Vec<Scan> = service.rows(&request::scans()).await?;
+    let rows: Vec<Scan> = service.rows(&query::scans()).await?;
     let now = service.http.clock().now();
     Ok(Arc::new(rows.into_iter().map(|s| (s.device, time(s.at.as_deref(), now))).collect()))
 }
 
 async fn load_summaries(service: &Service) -> Result<HashMap<u32, Summary>, Fault> {
-    let rows: Vec<Summary> = service.rows(&request::summaries()).await?;
+    let rows: Vec<Summary> = service.rows(&query::summaries()).await?;
     Ok(rows.into_iter().map(|s| (s.id, s)).collect())
 }
 
 async fn load_members(service: &Service, keys: Vec<String>) -> HashMap<String, Result<Arc<Vec<u32>>, Fault>> {
-    let queries = request::direct_members(keys.iter().map(String::as_str));
+    let queries = query::direct_members(keys.iter().map(String::as_str));
     let found = service.rows_of_all::<Member>(&queries).await.map(|rows| {
         let mut by_collection: HashMap<String, Vec<u32>> = HashMap::new();
         for row in rows {
@@ -198,7 +198,7 @@ async fn load_members(service: &Service, keys: Vec<String>) -> HashMap<String, R
 }
 
 async fn load_failing(service: &Service, keys: Vec<u32>) -> HashMap<u32, Result<Arc<FailingSet>, Fault>> {
-    let queries = request::noncompliant(keys.iter().copied());
+    let queries = query::noncompliant(keys.iter().copied());
     let found = service.rows_of_all::<Failing>(&queries).await.map(|rows| {
         let mut by_baseline: HashMap<u32, FailingSet> = HashMap::new();
         for row in rows {
@@ -210,7 +210,7 @@ async fn load_failing(service: &Service, keys: Vec<u32>) -> HashMap<u32, Result<
 }
 
 async fn load_software(service: &Service, keys: Vec<String>) -> HashMap<String, Result<Product, Fault>> {
-    let queries = request::software(keys.iter().map(String::as_str));
+    let queries = query::software(keys.iter().map(String::as_str));
     let found = async {
         let rows = service.rows_of_all::<Software>(&queries).await?;
         // No row of what was asked for: nobody has it, or the site does not collect what is installed?

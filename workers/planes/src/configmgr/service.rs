@@ -15,7 +15,8 @@ use trueup_model::{EffectKey, Fault};
 
 use super::auth::Tokens;
 use super::parse::Page;
-use super::request::{PAGE, Query, Request};
+use super::query::{PAGE, Query};
+use super::request::Request;
 use crate::http::{Answer, Auth, Call, Cost, Http, Lane, Payload, parse_json};
 
 /// Names of budgets.

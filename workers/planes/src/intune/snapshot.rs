@@ -313,4 +313,19 @@ mod tests {
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(rig.loads(), 1);
     }
+
+    #[tokio::test]
+    async fn who_demands_something_newer_does_not_wait_for_a_sweep() {
+        let rig = Rig::new();
+        let wanted = [("a".to_owned(), None)].into();
+        let never = |_, _| std::future::pending::<Result<Loaded<u32>, Fault>>();
+        let sweep = rig.set.get(&wanted, || *rig.now.lock().unwrap(), never);
+        let long_ago = Some(Time::UNIX_EPOCH - Duration::hours(1));
+        let urgent = rig.get("a", long_ago, false);
+        tokio::select! {
+            biased;
+            _ = sweep => panic!("it never ends"),
+            answer = urgent => assert_eq!(answer.unwrap().1, Some(1)),
+        }
+    }
 }

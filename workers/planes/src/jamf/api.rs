@@ -11,7 +11,7 @@ use reqwest::Url;
 use trueup_model::{Fault, Lane};
 
 use super::inventory::{Fleet, Page};
-use super::request::{self, Request, XML};
+use super::request::{self, Request, Version, XML};
 use super::token::Tokens;
 use super::xml::{self, Element};
 use crate::http::{Answer, Auth, Call, Http, Payload, parse_json};
@@ -106,16 +106,11 @@ impl Api {
     }
 
     pub(crate) async fn version(&self) -> Result<String, Fault> {
-        #[derive(serde::Deserialize)]
-        struct Wire {
-            #[serde(alias = "Version")]
-            version: String,
-        }
         let request = request::version();
         let gone = || Fault::permanent(format!("no {}: is `url` a Jamf Pro server's?", request.path));
         crate::retry::transient(|| async {
             let answer = self.once(&request).await?.ok_or_else(gone)?;
-            parse_json::<Wire>(request.template, answer.status, &answer.body)
+            parse_json::<Version>(request.template, answer.status, &answer.body)
         })
         .await
         .map(|wire| crate::redact::one_line(&wire.version, 40))

@@ -43,6 +43,10 @@ pub struct Policy {
     pub(crate) exclusions: Lists,
     /// Lists with entries of kinds that are not ours (`jss_users`).
     pub(crate) others: Vec<Box<str>>,
+    /// Everything in the scope that is not ours, e.g. `limitations users: ada`: a write must not lose it.
+    pub(crate) rest: BTreeSet<String>,
+    /// As it came, to be sent back.
+    pub(crate) raw: Element,
 }
 
 /// Where a scope is one entry of a list: which kind, which id. `None` for a scope that Jamf does not list.
@@ -69,8 +73,7 @@ pub fn read(root: &Element) -> Result<Policy, String> {
     let self_service =
         root.child("self_service").map(|s| s.flag("use_for_self_service")).transpose()?.flatten();
     let ours = |name: &str| {
-        KINDS.iter().any(|k| k.list == name)
-            || matches!(name, "all_computers" | "limitations" | "limit_to_users" | "exclusions")
+        is_ours(name) || matches!(name, "all_computers" | "limitations" | "limit_to_users" | "exclusions")
     };
     Ok(Policy {
         id,
@@ -85,7 +88,39 @@ pub fn read(root: &Element) -> Result<Policy, String> {
             .filter(|c| !ours(&c.name) && c.children.iter().any(|entry| &*entry.name != "size"))
             .map(|c| c.name.clone())
             .collect(),
+        rest: rest(scope),
+        raw: scope.clone(),
     })
+}
+
+/// Entries by name (an id may be added to what was sent by name), of all lists that are not ours.
+fn rest(scope: &Element) -> BTreeSet<String> {
+    let of = |section: &str, list: &Element| -> Vec<String> {
+        let called = |e: &Element| {
+            let texts = [e.text_of("name"), e.text_of("id"), e.text.as_str()];
+            let text = texts.into_iter().find(|t| !t.is_empty()).unwrap_or("?");
+            crate::redact::one_line(&format!("{section}{}: {text}", list.name), 120)
+        };
+        list.children.iter().filter(|e| &*e.name != "size").map(called).collect()
+    };
+    let mut all = BTreeSet::new();
+    for child in &scope.children {
+        match &*child.name {
+            // A mirror.
+            "limit_to_users" => {}
+            section @ ("limitations" | "exclusions") => {
+                let lists = child.children.iter().filter(|l| !is_ours(&l.name));
+                all.extend(lists.flat_map(|list| of(&format!("{section} "), list)));
+            }
+            name if is_ours(name) => {}
+            _ => all.extend(of("", child)),
+        }
+    }
+    all
+}
+
+pub(crate) fn is_ours(list: &str) -> bool {
+    KINDS.iter().any(|kind| kind.list == list)
 }
 
 fn lists(parent: &Element) -> Result<Lists, String> {
@@ -220,7 +255,7 @@ mod tests {
         let noise = SOME.replace("staff", "everybody else").replace("<id>5</id>", "<id>6</id>");
         let doubled = "<notification>true</notification><notification>Self Service</notification>";
         let other = parse(policy("true", &noise, doubled).as_bytes()).unwrap();
-        assert_eq!(plain, other);
+        assert_eq!(plain.assignments(), other.assignments());
     }
 
     #[test]
@@ -228,5 +263,11 @@ mod tests {
         let scope = "<all_computers>false</all_computers><jss_users><user><id>1</id></user></jss_users><jss_user_groups><size>0</size></jss_user_groups>";
         let policy = parse(policy("true", scope, "").as_bytes()).unwrap();
         assert_eq!(policy.others, ["jss_users".into()]);
+        assert_eq!(policy.rest, BTreeSet::from(["jss_users: 1".to_owned()]));
+        let policy = parse(self::policy("true", SOME, "").as_bytes()).unwrap();
+        assert_eq!(
+            policy.rest,
+            BTreeSet::from(["exclusions users: x".to_owned(), "limitations user_groups: staff".to_owned()])
+        );
     }
 }

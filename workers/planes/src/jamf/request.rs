@@ -36,6 +36,13 @@ fn read(path: String, template: &'static str, accept: &'static str) -> Request {
     Request { method: Method::GET, path, template, accept, body: None }
 }
 
+/// The answer to [`version`].
+#[derive(Debug, serde::Deserialize)]
+pub struct Version {
+    #[serde(alias = "Version")]
+    pub version: String,
+}
+
 /// The cheapest call that needs a token.
 pub fn version() -> Request {
     let path = "/api/v1/jamf-pro-version";

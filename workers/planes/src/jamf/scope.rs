@@ -1,9 +1,11 @@
 //! Read-modify-write of a policy: which elements to send so that it reaches whom it shall. Pure.
 //!
 //! # Decides
-//! `PUT` changes the elements that are sent and leaves the others, but a list that is sent replaces the one there. So
-//! only lists that change are sent, and those whole, with everybody else's entries. `limitations` and `limit_to_users`
-//! are never sent: what is not sent stays.
+//! `PUT` leaves top-level elements of the policy that are not sent, but a `<scope>` that is sent replaces the whole scope
+//! there: leaving out `limitations` would install to more people than before. So the scope is sent whole, as it was read,
+//! with our changes. Only `limit_to_users` is left out: it mirrors `limitations.user_groups`, and servers refuse groups in
+//! it that they cannot look up any more.
+//! (Wire-checked by Jamf's own tools: Jamf-Concepts/jamf-cli pull request 379, jamf/terraform-provider-jamfplatform 281.)
 //!
 //! Whether a policy is on, and whether Self Service offers it, concerns all it reaches. So these two are changed only
 //! where the action names everybody the policy reaches; else a person must decide.
@@ -25,8 +27,17 @@ pub struct Wanted<'a> {
     pub remove: Option<&'a BTreeSet<Scope>>,
 }
 
-/// The `<policy>` to send, or `None` if the policy is as wanted already.
-pub fn merge(current: &Policy, wanted: &Wanted<'_>) -> Result<Option<Element>, String> {
+/// What to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The `<policy>` to send.
+    pub element: Element,
+    /// The policy as it will be.
+    pub next: Policy,
+}
+
+/// What to write, or `None` if the policy is as wanted already.
+pub fn merge(current: &Policy, wanted: &Wanted<'_>) -> Result<Option<Change>, String> {
     let mut next = current.clone();
     for scope in wanted.remove.into_iter().flatten() {
         match entry_of(scope) {
@@ -65,7 +76,7 @@ pub fn merge(current: &Policy, wanted: &Wanted<'_>) -> Result<Option<Element>, S
         };
         concerns_nobody_else(current, &next, wanted)?;
     }
-    Ok((next != *current).then(|| change(current, &next)))
+    Ok((next != *current).then(|| Change { element: change(current, &next), next }))
 }
 
 fn no_such(scope: &Scope) -> String {
@@ -100,23 +111,18 @@ fn concerns_nobody_else(current: &Policy, next: &Policy, wanted: &Wanted<'_>) ->
     ))
 }
 
+fn flag(name: &str, value: bool) -> Element {
+    Element::with_text(name, if value { "true" } else { "false" })
+}
+
 fn change(current: &Policy, next: &Policy) -> Element {
-    let flag = |name: &str, value: bool| Element::with_text(name, if value { "true" } else { "false" });
-    let mut scope = Vec::new();
-    if next.all_computers != current.all_computers {
-        scope.push(flag("all_computers", next.all_computers));
-    }
-    scope.extend(changed(&current.targets, &next.targets));
-    let exclusions = changed(&current.exclusions, &next.exclusions);
-    if !exclusions.is_empty() {
-        scope.push(Element::with("exclusions", exclusions));
-    }
     let mut policy = Vec::new();
     if next.enabled != current.enabled {
         policy.push(Element::with("general", [flag("enabled", next.enabled)]));
     }
-    if !scope.is_empty() {
-        policy.push(Element::with("scope", scope));
+    let scope = |p: &Policy| (p.all_computers, p.targets.clone(), p.exclusions.clone());
+    if scope(next) != scope(current) {
+        policy.push(whole(next));
     }
     if next.self_service != current.self_service {
         policy.push(Element::with("self_service", [flag("use_for_self_service", next.self_service)]));
@@ -124,14 +130,55 @@ fn change(current: &Policy, next: &Policy) -> Element {
     Element::with("policy", policy)
 }
 
-/// Whole lists, those that differ.
-fn changed(current: &Lists, next: &Lists) -> Vec<Element> {
-    let differing = KINDS.iter().zip(current.iter().zip(next)).filter(|(_, (a, b))| a != b);
-    let list = differing.map(|(kind, (_, ids))| {
-        let item = |id: &u64| Element::with(kind.item, [Element::with_text("id", id.to_string())]);
-        Element::with(kind.list, ids.iter().map(item))
+/// The scope as it came, with the lists that are wanted.
+fn whole(next: &Policy) -> Element {
+    let mut scope = next.raw.clone();
+    let mirrored = scope.child("limitations").and_then(|l| l.child("user_groups")).is_some_and(|g| {
+        let groups = scope.child("limit_to_users").and_then(|l| l.child("user_groups"));
+        g.children.len() >= groups.map_or(0, |m| m.children.len())
     });
-    list.collect()
+    scope.children.retain(|child| &*child.name != "limit_to_users" || !mirrored);
+    put(&mut scope, flag("all_computers", next.all_computers));
+    fill(&mut scope, &next.targets);
+    let mut exclusions = scope.child("exclusions").cloned().unwrap_or_else(|| Element::new("exclusions"));
+    fill(&mut exclusions, &next.exclusions);
+    put(&mut scope, exclusions);
+    scope
+}
+
+/// In the place of the child of that name.
+fn put(parent: &mut Element, child: Element) {
+    match parent.children.iter_mut().find(|c| c.name == child.name) {
+        Some(old) => *old = child,
+        None => parent.children.push(child),
+    }
+}
+
+fn fill(parent: &mut Element, lists: &Lists) {
+    for (kind, ids) in KINDS.iter().zip(lists) {
+        let item = |id: &u64| Element::with(kind.item, [Element::with_text("id", id.to_string())]);
+        put(parent, Element::with(kind.list, ids.iter().map(item)));
+    }
+}
+
+/// What a policy, read again after a write, lacks of what was sent; nothing if all is there.
+pub fn lost(sent: &Policy, now: &Policy) -> Option<String> {
+    let mut lost: Vec<String> = sent.rest.difference(&now.rest).cloned().collect();
+    if (sent.enabled, sent.self_service, sent.all_computers)
+        != (now.enabled, now.self_service, now.all_computers)
+    {
+        lost.push("a switch of the policy".into());
+    }
+    for (section, sent, now) in
+        [("", &sent.targets, &now.targets), ("exclusions ", &sent.exclusions, &now.exclusions)]
+    {
+        let differs = KINDS.iter().zip(sent.iter().zip(now)).filter(|(_, (a, b))| a != b);
+        lost.extend(differs.map(|(kind, _)| format!("{section}{}", kind.list)));
+    }
+    let more = lost.len().saturating_sub(5);
+    lost.truncate(5);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!lost.is_empty()).then(|| format!("{}{more}", lost.join(", ")))
 }
 
 #[cfg(test)]
@@ -153,9 +200,26 @@ mod tests {
 
     const SCOPE: &str = "<all_computers>false</all_computers>\
         <computer_groups><computer_group><id>1</id></computer_group><computer_group><id>2</id></computer_group></computer_groups>\
-        <limitations><users><user><name>u</name></user></users></limitations>\
+        <limit_to_users><user_groups><user_group>staff</user_group></user_groups></limit_to_users>\
+        <limitations><users><user><name>u</name></user></users>\
+        <user_groups><user_group><id>5</id><name>staff</name></user_group></user_groups></limitations>\
         <exclusions><computer_groups><computer_group><id>8</id></computer_group></computer_groups>\
         <users><user><name>x</name></user></users></exclusions>";
+
+    fn change(
+        policy: &Policy,
+        install: Option<Install>,
+        include: &[Scope],
+        exclude: &[Scope],
+        remove: &[Scope],
+    ) -> Result<Option<Change>, String> {
+        let set = |scopes: &[Scope]| scopes.iter().cloned().collect::<BTreeSet<_>>();
+        let (include, exclude, remove) = (set(include), set(exclude), set(remove));
+        merge(
+            policy,
+            &Wanted { install, include: Some(&include), exclude: Some(&exclude), remove: Some(&remove) },
+        )
+    }
 
     fn sent(
         policy: &Policy,
@@ -164,68 +228,73 @@ mod tests {
         exclude: &[Scope],
         remove: &[Scope],
     ) -> Result<Option<String>, String> {
-        let set = |scopes: &[Scope]| scopes.iter().cloned().collect::<BTreeSet<_>>();
-        let (include, exclude, remove) = (set(include), set(exclude), set(remove));
-        let wanted =
-            Wanted { install, include: Some(&include), exclude: Some(&exclude), remove: Some(&remove) };
-        let change = merge(policy, &wanted)?;
-        Ok(change.map(|c| {
-            let text = c.to_document().unwrap();
-            text.split_once("?>")
-                .unwrap()
-                .1
-                .replace("computer_", "c_")
-                .replace("</id>", "")
-                .replace("<id>", "#")
-        }))
+        let change = change(policy, install, include, exclude, remove)?;
+        Ok(change.map(|c| c.element.to_document().unwrap().split_once("?>").unwrap().1.to_owned()))
+    }
+
+    /// `all 1,2 | not 8 | rest`, of the scope that is sent.
+    fn brief(change: &Change) -> String {
+        let document = Element::with(
+            "policy",
+            [
+                Element::with(
+                    "general",
+                    [Element::with_text("id", "7"), Element::with_text("enabled", "true")],
+                ),
+                change.element.child("scope").expect("a scope is sent").clone(),
+            ],
+        );
+        let got = policy::read(&document).unwrap();
+        let ids = |lists: &Lists| {
+            let of = |(kind, ids): (usize, &BTreeSet<u64>)| {
+                ids.iter().map(move |id| format!("{}{id}", ["c", "g", "b", "d"][kind])).collect::<Vec<_>>()
+            };
+            lists.iter().enumerate().flat_map(of).collect::<Vec<_>>().join(",")
+        };
+        let all = if got.all_computers { "all " } else { "" };
+        let rest = got.rest.into_iter().collect::<Vec<_>>().join("; ");
+        format!("{all}{} | not {} | {rest}", ids(&got.targets), ids(&got.exclusions))
     }
 
     #[test]
-    fn lists_are_sent_whole_and_only_those_that_change() {
+    fn the_scope_is_sent_whole_with_everybody_else_s_entries() {
         let p = policy(true, false, SCOPE);
         let required = Some(Install::Required);
+        let rest = "exclusions users: x; limitations user_groups: staff; limitations users: u";
         let cases = [
             (vec![group(1)], vec![], vec![], None),
-            (
-                vec![group(3)],
-                vec![],
-                vec![],
-                Some(
-                    "<scope><c_groups><c_group>#1</c_group><c_group>#2</c_group><c_group>#3</c_group></c_groups></scope>",
-                ),
-            ),
-            (
-                vec![group(8)],
-                vec![],
-                vec![group(2)],
-                Some(
-                    "<scope><c_groups><c_group>#1</c_group><c_group>#8</c_group></c_groups><exclusions><c_groups/></exclusions></scope>",
-                ),
-            ),
-            (
-                vec![],
-                vec![Scope::Building("4".into())],
-                vec![],
-                Some(
-                    "<scope><exclusions><buildings><building>#4</building></buildings></exclusions></scope>",
-                ),
-            ),
-            (
-                vec![Scope::AllDevices],
-                vec![],
-                vec![group(1), group(2)],
-                Some("<scope><all_computers>true</all_computers><c_groups/></scope>"),
-            ),
+            (vec![group(3)], vec![], vec![], Some("g1,g2,g3 | not g8")),
+            (vec![group(8)], vec![], vec![group(2)], Some("g1,g8 | not ")),
+            (vec![], vec![Scope::Building("4".into())], vec![], Some("g1,g2 | not g8,b4")),
+            (vec![Scope::AllDevices], vec![], vec![group(1), group(2)], Some("all  | not g8")),
             (vec![], vec![], vec![group(99), Scope::AllDevices], None),
         ];
         for (include, exclude, remove, expected) in cases {
-            let expected = expected.map(|e| format!("<policy>{e}</policy>"));
-            assert_eq!(
-                sent(&p, required, &include, &exclude, &remove),
-                Ok(expected),
-                "{include:?} {exclude:?}"
-            );
+            let change = change(&p, required, &include, &exclude, &remove).unwrap();
+            let expected = expected.map(|e| format!("{e} | {rest}"));
+            assert_eq!(change.as_ref().map(brief), expected, "{include:?} {exclude:?}");
+            let mirror = |c: &Change| c.element.child("scope").unwrap().child("limit_to_users").is_some();
+            assert!(!change.as_ref().is_some_and(mirror), "the mirror is not sent");
         }
+    }
+
+    #[test]
+    fn a_limit_that_is_not_mirrored_is_sent() {
+        let scope = SCOPE.replace("<user_group><id>5</id><name>staff</name></user_group>", "");
+        let change = change(&policy(true, false, &scope), None, &[], &[], &[group(1)]).unwrap().unwrap();
+        let sent = change.element.child("scope").unwrap().child("limit_to_users").unwrap();
+        assert_eq!(sent.child("user_groups").unwrap().text_of("user_group"), "staff");
+    }
+
+    #[test]
+    fn what_a_write_lost_is_named() {
+        let p = policy(true, false, SCOPE);
+        assert_eq!(lost(&p, &p), None);
+        let narrower = policy(true, false, &SCOPE.replace("<user><name>u</name></user>", ""));
+        assert_eq!(lost(&p, &narrower), Some("limitations users: u".into()));
+        assert_eq!(lost(&narrower, &p), None, "more of others is not lost");
+        let other = policy(false, false, &SCOPE.replace("<id>8</id>", "<id>9</id>"));
+        assert_eq!(lost(&p, &other), Some("a switch of the policy, exclusions computer_groups".into()));
     }
 
     #[test]
@@ -284,11 +353,7 @@ mod tests {
             exclude: Some(&exclude),
             remove: None,
         };
-        assert!(merge(&p, &wanted).unwrap().is_some());
-        let mut after = p.clone();
-        after.targets[0].insert(5);
-        after.targets[1] = [1, 3].into();
-        after.exclusions[1] = [2, 8].into();
+        let after = merge(&p, &wanted).unwrap().unwrap().next;
         assert_eq!(merge(&after, &wanted), Ok(None));
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::filter::{Filter, compare};
+use super::rows::whole;
 use super::schema::Class;
 use crate::graph::odata::decode;
 
@@ -19,7 +20,7 @@ pub(crate) struct Query {
     pub(crate) token: usize,
 }
 
-type Row = Map<String, Value>;
+pub(crate) type Row = Map<String, Value>;
 
 impl Query {
     pub(crate) fn parse(name: &str, class: &Class, query: &str) -> Result<Self, String> {
@@ -63,7 +64,7 @@ impl Query {
     }
 
     /// The rows of this page with only what was selected, and where the server's next page begins, if there is one.
-    pub(crate) fn run(&self, rows: Vec<Row>, page: usize) -> (Vec<Row>, Option<usize>) {
+    pub(crate) fn run(&self, class: &Class, rows: Vec<Row>, page: usize) -> (Vec<Row>, Option<usize>) {
         let mut rows: Vec<Row> =
             rows.into_iter().filter(|row| self.filter.as_ref().is_none_or(|f| f.fits(row))).collect();
         if let Some((field, down)) = &self.order {
@@ -77,13 +78,13 @@ impl Query {
             rows.into_iter().skip(self.skip).take(self.top.unwrap_or(usize::MAX)).collect();
         let next = (wanted.len() > self.token.saturating_add(page)).then_some(self.token + page);
         let rows = wanted.into_iter().skip(self.token).take(page);
-        (rows.map(|row| self.project(row)).collect(), next)
+        (rows.map(|row| self.project(class, row)).collect(), next)
     }
 
-    fn project(&self, row: Row) -> Row {
+    fn project(&self, class: &Class, mut row: Row) -> Row {
         match &self.select {
-            None => row,
-            Some(fields) => row.into_iter().filter(|(name, _)| fields.contains(name)).collect(),
+            None => whole(class, row),
+            Some(fields) => fields.iter().map(|f| (f.clone(), row.remove(f).unwrap_or_default())).collect(),
         }
     }
 }

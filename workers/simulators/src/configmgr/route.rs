@@ -125,13 +125,9 @@ fn get(state: &State, asked: &Asked<'_>, path: &str, now: Time) -> Reply {
     list(state, asked, path, now)
 }
 
-fn rows_of(
-    state: &State,
-    name: &str,
-    now: Time,
-) -> Result<(&'static Class, Vec<serde_json::Map<String, Value>>), Reply> {
+fn rows_of(state: &State, name: &str, now: Time) -> Result<(&'static Class, Vec<odata::Row>), Reply> {
     let class = schema::class(name).ok_or_else(not_found)?;
-    let rows = rows::of(name, class, state, now).ok_or_else(not_found)?;
+    let rows = rows::of(name, state, now).ok_or_else(not_found)?;
     Ok((class, rows))
 }
 
@@ -144,7 +140,7 @@ fn list(state: &State, asked: &Asked<'_>, name: &str, now: Time) -> Reply {
         Ok(query) => query,
         Err(why) => return bad_request(&why),
     };
-    let (rows, next) = query.run(rows, asked.page);
+    let (rows, next) = query.run(class, rows, asked.page);
     let (origin, token) = match asked.link {
         Link::Right => (asked.origin, next),
         Link::Foreign => ("https://provider.example", Some(next.unwrap_or(0))),
@@ -172,11 +168,14 @@ fn by_key(state: &State, asked: &Asked<'_>, name: &str, key: &str, now: Time) ->
     let plain = key.trim_matches('\'');
     let row = match (name, class.keys.as_slice()) {
         ("SMS_Collection", _) => rows::collection_with_rules(class, state, plain),
-        (_, [field]) => rows.into_iter().find(|row| match &row[field] {
-            Value::String(text) => text == plain,
-            Value::Number(n) => n.to_string() == key,
-            _ => false,
-        }),
+        (_, [field]) => rows
+            .into_iter()
+            .find(|row| match &row[field] {
+                Value::String(text) => text == plain,
+                Value::Number(n) => n.to_string() == key,
+                _ => false,
+            })
+            .map(|row| rows::whole(class, row)),
         _ => return bad_request("The number of keys does not match the class."),
     };
     match row {

@@ -1,4 +1,5 @@
-//! The rows of each class, as the site would list them. What this simulator has no word for is null.
+//! The rows of each class, as the site would list them. What this simulator has no word for is absent here, and null in
+//! an answer.
 
 use serde_json::{Map, Value, json};
 use trueup_model::Time;
@@ -17,7 +18,7 @@ const INTENT_REQUIRED: u32 = 1;
 const INTENT_AVAILABLE: u32 = 2;
 
 /// `None`: a class that exists and is not listed here.
-pub(crate) fn of(name: &str, class: &Class, state: &State, now: Time) -> Option<Vec<Row>> {
+pub(crate) fn of(name: &str, state: &State, now: Time) -> Option<Vec<Row>> {
     let rows = match name {
         "SMS_ApplicationAssignment" => deployments(state, now),
         "SMS_FullCollectionMembership" => memberships(state),
@@ -31,11 +32,12 @@ pub(crate) fn of(name: &str, class: &Class, state: &State, now: Time) -> Option<
         "SMS_ClientOperationStatus" => Vec::new(),
         _ => return None,
     };
-    Some(rows.into_iter().map(|row| whole(class, row)).collect())
+    let object = |row| if let Value::Object(row) = row { row } else { Row::new() };
+    Some(rows.into_iter().map(object).collect())
 }
 
-fn whole(class: &Class, row: Value) -> Row {
-    let Value::Object(mut row) = row else { return Row::new() };
+/// A row with all properties of its class; lazy ones only where they are there already.
+pub(crate) fn whole(class: &Class, mut row: Row) -> Row {
     row.retain(|name, _| class.properties.contains_key(name));
     for name in class.properties.keys().filter(|n| *n != "CollectionRules") {
         row.entry(name.clone()).or_insert(Value::Null);
@@ -111,8 +113,8 @@ fn collections(state: &State) -> Vec<Value> {
 /// By key also the lazy property is there.
 pub(crate) fn collection_with_rules(class: &Class, state: &State, id: &str) -> Option<Row> {
     let collection = state.collections.get(id)?;
-    let mut row =
-        collections(state).into_iter().find(|row| row["CollectionID"] == id).map(|r| whole(class, r))?;
+    let found = collections(state).into_iter().find(|row| row["CollectionID"] == id)?;
+    let mut row = found.as_object().map(|row| whole(class, row.clone()))?;
     let rule = |(resource, name): (&u32, &String)| {
         json!({"@odata.type": "#AdminService.SMS_CollectionRuleDirect", "ResourceClassName": "SMS_R_System",
             "ResourceID": resource, "RuleName": name})

@@ -7,9 +7,10 @@ use super::state::State;
 use super::wire::{Asked, Reply, html};
 use super::xml::{Node, leaf, node, parse};
 
-/// Answers a request with a good token below `/JSSResource`. `node`: which node of the cluster was asked.
+/// Answers a request with a good token that is not for the Jamf Pro API.
 pub(crate) fn serve(state: &mut State, asked: &Asked<'_>) -> Reply {
-    let segments: Vec<&str> = asked.path.split('/').skip(2).collect();
+    let Some(path) = asked.path.strip_prefix("/JSSResource/") else { return not_found() };
+    let segments: Vec<&str> = path.split('/').collect();
     if !matches!(asked.method, "GET" | "PUT" | "POST") {
         return html(405, "Method Not Allowed", "The method is not allowed for this resource.");
     }

@@ -1,9 +1,10 @@
 //! `<policy>`: as it is answered, and as it is taken.
 //!
 //! # Guarantees
-//! `PUT` is partial by element, at every level, but a list that is sent replaces the one there. Elements that do not
-//! exist, flags that are neither true nor false and ids of nothing are refused. A password is answered as twenty asterisks;
-//! sent back, the asterisks are the password from then on.
+//! `PUT` leaves top-level elements that are not sent, and the fields of `general` and `self_service` that are not sent. A
+//! `scope` that is sent replaces the whole scope there, limitations and exclusions included; an empty one is ignored.
+//! Elements that do not exist, flags that are neither true nor false, ids of nothing and groups in `limit_to_users` are
+//! refused. A password is answered as twenty asterisks; sent back, the asterisks are the password from then on.
 
 use std::collections::BTreeSet;
 
@@ -131,7 +132,8 @@ fn merge(state: &State, policy: &mut Policy, root: &Node) -> Result<(), String> 
                     }
                 }
             }
-            "scope" => merge_scope(state, &mut policy.scope, part)?,
+            "scope" if part.children.is_empty() => {}
+            "scope" => policy.scope = read_scope(state, part)?,
             "self_service" => {
                 for field in &part.children {
                     match field.name.as_str() {
@@ -151,7 +153,8 @@ fn merge(state: &State, policy: &mut Policy, root: &Node) -> Result<(), String> 
     Ok(())
 }
 
-fn merge_scope(state: &State, scope: &mut PolicyScope, sent: &Node) -> Result<(), String> {
+fn read_scope(state: &State, sent: &Node) -> Result<PolicyScope, String> {
+    let mut scope = PolicyScope::default();
     for part in &sent.children {
         match part.name.as_str() {
             "all_computers" => scope.all_computers = flag(part)?,
@@ -166,10 +169,11 @@ fn merge_scope(state: &State, scope: &mut PolicyScope, sent: &Node) -> Result<()
                     }
                 }
             }
-            "limit_to_users" => {
-                let groups = part.child("user_groups").ok_or_else(|| problem(part))?;
-                scope.limit_to = groups.children.iter().map(|g| g.text.clone()).collect();
+            // As of a directory that is not reachable by its old name any more.
+            "limit_to_users" if part.children.iter().any(|groups| !groups.children.is_empty()) => {
+                return Err("Problem matching limit_to_users user group".into());
             }
+            "limit_to_users" => {}
             "exclusions" => {
                 for list in &part.children {
                     match list.name.as_str() {
@@ -182,7 +186,7 @@ fn merge_scope(state: &State, scope: &mut PolicyScope, sent: &Node) -> Result<()
             _ => replace(state, &mut scope.targets, part)?,
         }
     }
-    Ok(())
+    Ok(scope)
 }
 
 fn names(list: &Node) -> Result<Vec<String>, String> {

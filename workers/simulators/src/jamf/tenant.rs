@@ -176,7 +176,7 @@ impl JamfTenant {
         let mut inside = self.lock();
         inside.counts.requests += 1;
         inside.state.settle(asked.now);
-        if !asked.path.starts_with("/JSSResource/") {
+        if asked.path.starts_with("/api/") {
             return pro::serve(&inside.state, asked, lie);
         }
         let reply = classic::serve(&mut inside.state, asked);

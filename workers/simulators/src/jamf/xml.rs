@@ -55,10 +55,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Node> {
                 open.last_mut()?.children.push(node(start.name().0, []));
             }
             Event::End(_) => {
-                let done = open.pop()?;
+                let mut done = open.pop()?;
+                done.text = done.text.trim().to_owned();
                 open.last_mut()?.children.push(done);
             }
-            Event::Text(text) => open.last_mut()?.text.push_str(text.xml10_content().trim()),
+            Event::Text(text) => open.last_mut()?.text.push_str(&text.xml10_content()),
             Event::GeneralRef(name) => {
                 let text = match name.resolve_char_ref().ok()? {
                     Some(c) => c.to_string(),
@@ -72,7 +73,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Node> {
         }
     }
     let (mut root, None) = (open.pop()?, open.pop()) else { return None };
-    if root.children.len() == 1 { root.children.pop() } else { None }
+    if root.children.len() == 1 && root.text.trim().is_empty() { root.children.pop() } else { None }
 }
 
 #[cfg(test)]

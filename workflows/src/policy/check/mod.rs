@@ -25,6 +25,11 @@ pub fn check(text: &str, now: Time) -> Result<Checked, Flaws> {
     Ok(Checked { policy: Policy::of(file.sections), cases: file.cases, warnings })
 }
 
+/// The cases of a policy file; none if it is not sound.
+pub fn cases_in(text: &str) -> Vec<Expected> {
+    file::read(text).map(|file| file.cases).unwrap_or_default()
+}
+
 /// Reads a file of cases that stands beside a policy.
 pub fn cases(text: &str) -> Result<Vec<Expected>, Flaws> {
     file::read_cases(text)

@@ -185,7 +185,8 @@ fn betters(n: usize, s: &Sections, groups: &[Option<usize>], cells: &[Cell]) -> 
     let mut chosen: BTreeSet<&str> = BTreeSet::new();
     for cell in cells.iter().filter(|cell| cell.fits(&rule.conditions)) {
         let rules = stricter.iter().filter(|r| cell.fits(&r.conditions)).map(|r| r.name.as_str());
-        let built_in = cell.built_in(s).into_iter().filter(|(verdict, _)| *verdict > says).map(|(_, who)| who);
+        let built_in =
+            cell.built_in(s).into_iter().filter(|(verdict, _)| *verdict > says).map(|(_, who)| who);
         let here: Vec<&str> = rules.chain(built_in).collect();
         if !here.iter().any(|who| chosen.contains(who)) {
             chosen.extend(here.first());

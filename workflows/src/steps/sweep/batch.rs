@@ -50,9 +50,9 @@ pub(super) fn begin(
             intent: record.intent.key.clone(),
             run: run.id.clone(),
             target: record.intent.target.clone(),
-            // Who asks for a look wants one, not what somebody saw half a minute ago.
+            // Who asks for a look wants one, not what somebody saw some minutes ago.
             newer_than: match run.trigger {
-                Trigger::Request => Some(cx.now),
+                Trigger::Request | Trigger::Coalesced => Some(cx.now),
                 _ => free.state.attempts.last_at.filter(|_| free.state.attempts.open),
             },
         });
