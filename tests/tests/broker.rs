@@ -29,10 +29,10 @@ use trueup_tests::stopwatch::Stopwatch;
 use trueup_tests::world::{intent, redis};
 
 /// Seconds of the fleet's time in a real one.
-const SPEED: f64 = 5.0;
+const SPEED: f64 = 2.0;
 const WORKERS: usize = 4;
 const INTENTS: usize = 20_000;
-const APPS: usize = 8_000;
+const APPS: usize = 2_500;
 const PARTITIONS: u16 = 4;
 /// Requests about devices and about applications in any 20 s, as published.
 const DEVICES: f64 = 2_000.0;
@@ -55,7 +55,7 @@ impl Worker {
             .env("BROKER_URL", redis.url())
             .env("BROKER_CONFIG", config.to_string())
             .env("BROKER_SECRET", client_secret(TENANT))
-            .env("RUST_LOG", "warn")
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into()))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())

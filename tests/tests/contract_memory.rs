@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use trueup_engine::memory::{DEAD_AFTER, MemoryStore};
 use trueup_engine::store::Store;
 use trueup_model::{Duration, ManualClock, SharedClock, SystemClock, Time};
-use trueup_tests::contract::Fresh;
+use trueup_tests::contract::{Fresh, tell, told_and_taken};
 
 /// Memory stores on one lease clock that moves only when told to.
 struct Memory {
@@ -47,6 +47,22 @@ async fn a_worker_is_dead_only_after_three_seconds() {
     memory.lease_clock.advance(Duration::milliseconds(1));
     store.beat(Partition(0), &w).await.unwrap();
     assert_eq!(store.workers().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_told_is_remembered_for_seven_days() {
+    use trueup_engine::store::TOLD_FOR;
+    let memory = Memory::new();
+    let store = memory.store(1).await;
+    let told = told_and_taken(&*store, "1").await;
+    memory.lease_clock.advance(Duration::from_std(TOLD_FOR).unwrap());
+    tell(&*store, "2", &told).await;
+    assert!(store.notices(9).await.unwrap().is_empty(), "on the seventh day");
+    memory.lease_clock.advance(Duration::milliseconds(1));
+    // Both memories are bounded: the outbox's, and that of what is taken.
+    assert!(store.notices(9).await.unwrap().is_empty());
+    tell(&*store, "3", &told).await;
+    assert_eq!(store.notices(9).await.unwrap(), [told], "after it");
 }
 
 #[tokio::test]

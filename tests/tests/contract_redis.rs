@@ -9,7 +9,7 @@ use trueup_boot::embedded::{Options, Redis};
 use trueup_engine::store::Store;
 use trueup_engine::{RedisOptions, RedisStore};
 use trueup_model::SystemClock;
-use trueup_tests::contract::Fresh;
+use trueup_tests::contract::{Fresh, tell, told_and_taken};
 
 /// Silence that means death here: the real three seconds would only make the suite slow.
 const DEAD_AFTER: Duration = Duration::from_millis(400);
@@ -46,3 +46,31 @@ impl Fresh for OnRedis {
 }
 
 trueup_tests::store_contract!(OnRedis::default());
+
+/// The server's clock cannot be steered, so what it wrote is made older.
+#[tokio::test]
+async fn what_was_told_is_remembered_for_seven_days() {
+    use trueup_engine::store::TOLD_FOR;
+    let fresh = OnRedis::default();
+    let store = fresh.store(1).await;
+    let told = told_and_taken(&*store, "1").await;
+    let url = fresh.0.lock().await.as_ref().expect("a server").url().to_owned();
+    let client = redis::Client::open(url).expect("a URL");
+    let mut redis = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut older = async |by: i64| {
+        for key in ["{tu:0}:outbox:told", "{tu:0}:outbox:taken"] {
+            let mut cmd = redis::cmd("ZINCRBY");
+            cmd.arg(key).arg(-by).arg(told.id.as_str());
+            cmd.query_async::<f64>(&mut redis).await.expect("made older");
+        }
+    };
+    let week = i64::try_from(TOLD_FOR.as_millis()).expect("a week");
+    older(week - 60_000).await;
+    tell(&*store, "2", &told).await;
+    assert!(store.notices(9).await.expect("notices").is_empty(), "on the seventh day");
+    older(60_000).await;
+    // Both memories are bounded: the outbox's, and that of what is taken.
+    assert!(store.notices(9).await.expect("notices").is_empty());
+    tell(&*store, "3", &told).await;
+    assert_eq!(store.notices(9).await.expect("notices"), [told], "after it");
+}

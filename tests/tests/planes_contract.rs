@@ -277,8 +277,9 @@ async fn whatever_a_server_answers_becomes_a_fault_that_says_what_and_where() {
     let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
     let bomb = r#"<?xml version="1.0"?><!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><policy><general><name>&b;</name></general></policy>"#;
     let table: Vec<(u16, (&str, &str), Vec<u8>, &[Kind])> = vec![
-        (500, none, b"<html><p>oops</p></html>".to_vec(), &[Kind::Passes]),
-        (502, none, vec![], &[Kind::Passes]),
+        // After several of them the plane is left alone for a while: then it is a wait.
+        (500, none, b"<html><p>oops</p></html>".to_vec(), &[Kind::Passes, Kind::Waits]),
+        (502, none, vec![], &[Kind::Passes, Kind::Waits]),
         (429, ("retry-after", "7"), vec![], &[Kind::Waits]),
         (429, none, vec![], &[Kind::Waits]),
         (503, ("retry-after", "2.5"), vec![], &[Kind::Waits]),
@@ -325,9 +326,7 @@ async fn a_server_that_is_not_there_is_unreachable_and_named() {
     for kind in ENDPOINT_PLANES {
         let plane = planes.get(TENANT, kind).expect("a connection");
         let fault = plane.observe(&[check(kind, 0)]).await.remove(0).expect_err("nobody answers");
-        assert!(
-            matches!(&fault, Fault::Transient { what } if what.contains("127.0.0.1")),
-            "{kind}: {fault:?}"
-        );
+        assert!(matches!(kind_of(&fault), Kind::Passes | Kind::Waits), "{kind}: {fault:?}");
+        assert!(fault.to_string().contains("no answer from 127.0.0.1"), "{kind}: {fault}");
     }
 }

@@ -29,6 +29,14 @@ impl Files {
 }
 
 #[test]
+fn help_teaches() {
+    insta::assert_snapshot!("help", run(&["policy", "--help"]).ends(0).out);
+    for command in ["check", "test", "replay"] {
+        insta::assert_snapshot!(format!("help_{command}"), run(&["policy", command, "--help"]).ends(0).out);
+    }
+}
+
+#[test]
 fn the_shipped_policy_is_shown_whole_and_sound() {
     let shown = run(&["policy", "show"]).ends(0).out;
     let files = Files::new();

@@ -45,7 +45,7 @@ impl Limits {
                 Some(percent) if caps.actions != Some(places) => {
                     let share = format!("{percent} % of {}", counted(intents, "intent"));
                     if places == caps.at_least {
-                        format!("{share}, at least {}", grouped(places.into()))
+                        format!("{share}, at least {},", grouped(places.into()))
                     } else {
                         format!("{share} ({})", grouped(places.into()))
                     }
@@ -146,7 +146,7 @@ mod tests {
             (Caps { window_s: 90, ..actions(5) }, 9, Some((5, "5 attempts in 90 s"))),
             (percent(10.0, 5), 1_234, Some((123, "10 % of 1,234 intents (123) in 60 min"))),
             (percent(2.5, 5), 1_000_000, Some((25_000, "2.5 % of 1,000,000 intents (25,000) in 60 min"))),
-            (percent(10.0, 5), 12, Some((5, "10 % of 12 intents, at least 5 in 60 min"))),
+            (percent(10.0, 5), 12, Some((5, "10 % of 12 intents, at least 5, in 60 min"))),
             (Caps { percent: Some(10.0), ..actions(100) }, 1_234, Some((100, "100 attempts in 60 min"))),
             (
                 Caps { percent: Some(10.0), ..actions(200) },

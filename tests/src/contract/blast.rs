@@ -101,7 +101,7 @@ pub(crate) async fn a_share_is_of_the_intents_that_are_reconciled(fresh: &dyn Fr
         assert_eq!(store.reserve(tenant, plane, &c, "a", t(0)).await.unwrap(), Reserved::Granted);
         let held = store.reserve(tenant, plane, &c, "b", t(0)).await.unwrap();
         let Reserved::Held { trip, first: true } = held else { panic!("{held:?}") };
-        assert_eq!(trip.cap, "10 % of 0 intents, at least 1 in 60 min");
+        assert_eq!(trip.cap, "10 % of 0 intents, at least 1, in 60 min");
     }
 }
 

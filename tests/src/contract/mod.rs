@@ -28,6 +28,8 @@ mod property_triggers;
 mod records;
 mod triggers;
 
+pub use notices::{tell, told_and_taken};
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

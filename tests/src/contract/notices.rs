@@ -43,6 +43,21 @@ async fn waiting(store: &dyn Store) -> Vec<Notice> {
     store.notices(1000).await.unwrap()
 }
 
+/// Writes a notice in partition 0, by way of a job of that name.
+pub async fn tell(store: &dyn Store, job: &str, notice: &Notice) {
+    told(store, P, job, std::slice::from_ref(notice)).await;
+}
+
+/// A notice that was told, taken, and cleared away.
+pub async fn told_and_taken(store: &dyn Store, job: &str) -> Notice {
+    let n = notice("i", t(1));
+    tell(store, job, &n).await;
+    let taken = carried_out(store, P, &format!("{job} taken"), takes(std::slice::from_ref(&n))).await;
+    assert_eq!(taken, Committed::Yes);
+    assert!(waiting(store).await.is_empty());
+    n
+}
+
 pub(crate) async fn notices_of_all_partitions_are_listed_oldest_first(fresh: &dyn Fresh) {
     let store = fresh.store(3).await;
     assert!(waiting(&*store).await.is_empty());

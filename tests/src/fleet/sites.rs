@@ -74,7 +74,8 @@ impl Sites {
                 devices: apps,
                 devices_per_app: 3,
                 older: true,
-                policy: Duration::minutes(15),
+                // Sooner than they report, so that the first report after an action already shows it.
+                policy: Duration::minutes(1),
                 inventory: Duration::minutes(15),
             });
         }

@@ -5,9 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use trueup_engine::{EventFilter, JobState, Store};
 use trueup_model::notice::NoticeGroup;
-use trueup_model::{
-    Approval, Event, EventKind, Finding, IntentKey, IntentRecord, Queue, Topic,
-};
+use trueup_model::{Approval, Event, EventKind, Finding, IntentKey, IntentRecord, Queue, Topic};
 use trueup_simulators::Tenant;
 
 use super::world_graph::TENANT;
@@ -31,11 +29,6 @@ impl Story {
     pub async fn store_has(&self, key: &IntentKey) -> bool {
         let found = self.store.intents(std::slice::from_ref(key)).await.expect("an answer");
         found[0].is_some()
-    }
-
-    /// Leased jobs that are not done after all.
-    pub async fn give_back(&self, jobs: &[(trueup_model::JobId, Queue)]) {
-        self.store.give_back(P, &self.who, jobs).await.expect("given back");
     }
 
     pub async fn condition(&self, key: &IntentKey) -> trueup_model::Condition {

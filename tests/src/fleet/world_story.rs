@@ -1,23 +1,21 @@
 //! A fleet that lives by a manual clock: the real chain over a `MemoryStore` and the real Intune connections to a
 //! simulated Graph. One job at a time, in the order in which a single worker would take them: same story, same course.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use trueup_engine::memory::MemoryStore;
-use trueup_engine::{By, Ended, EngineError, EventFilter, Incarnation, JobState, LeasedJob, NewJob, Store};
+use trueup_engine::{By, Ended, EngineError, Incarnation, LeasedJob, NewJob, Store};
 use trueup_model::commit::Committed;
 use trueup_model::job::{self, Check, Cx};
-use trueup_model::notice::NoticeGroup;
 use trueup_model::{
-    Action, Approval, Caps, Clock, Commit, CorrelationId, DateTime, Delivery, Duration, EffectKey, Event,
-    EventKind, Fault, Finding, Intent, IntentKey, IntentRecord, Job, ManualClock, Notice, Observed, Outcome,
-    Partition, PlaneKind, Queue, Receipt, Reserved, Route, Severity, SharedClock, StepName, Target, Time,
-    Topic, TraceParent,
+    Action, Approval, Caps, Clock, Commit, CorrelationId, DateTime, Delivery, Duration, EffectKey, Fault,
+    Finding, Intent, IntentKey, IntentRecord, Job, ManualClock, Notice, Observed, Outcome, Partition,
+    PlaneKind, Queue, Receipt, Reserved, Route, Severity, SharedClock, StepName, Target, Time, Topic,
+    TraceParent,
 };
 use trueup_planes::{Broker, LocalBroker, Plane, Planes};
-use trueup_simulators::{Seed, Tenant, WaitStyle};
+use trueup_simulators::{Seed, WaitStyle};
 use trueup_workflows::{Chain, Policy, Ports, Rules};
 
 use crate::world::uncapped;
@@ -208,6 +206,11 @@ impl Story {
             }
         }
         None
+    }
+
+    /// Leased jobs that are not done after all.
+    pub async fn give_back(&self, jobs: &[(trueup_model::JobId, Queue)]) {
+        self.store.give_back(P, &self.who, jobs).await.expect("given back");
     }
 
     /// Gathers once, and decides twice: it must come out the same.

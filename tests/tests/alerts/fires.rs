@@ -143,10 +143,13 @@ async fn each_alert_of_the_design_is_fired_by_a_running_fleet() {
     for intent in intents_of_contoso().iter().chain(&refused) {
         live.becomes(&intent.key, trueup_model::Condition::InSync).await;
     }
-    // In the life of the fleet, half an hour in which nothing is wrong, so that Prometheus has seen the zeros.
-    let mut quiet = tokio::time::interval(Duration::from_secs(3));
-    quiet.tick().await;
-    quiet.tick().await;
+    // It takes Prometheus some seconds to find its target, and it cannot see the rise of what it never saw low.
+    wait_for("Prometheus has seen the zeros", Duration::from_secs(30), async || {
+        let seen =
+            prometheus.query("count_over_time(reconciliation_failures_total{tenant='fabrikam'}[1m]) >= 3");
+        if seen.contains("fabrikam") { Ok(()) } else { Err(seen) }
+    })
+    .await;
     assert_eq!(names(&received), BTreeMap::new(), "nothing is wrong yet");
 
     let contoso = live.graph.tenant(TENANT);
@@ -167,13 +170,18 @@ async fn each_alert_of_the_design_is_fired_by_a_running_fleet() {
         ("RemediationFailure", OTHER),
         ("SecurityDrift", TENANT),
     ];
+    let inputs = [
+        "reconciliation_drift_detected_total",
+        "tenant_plane_criticality:reconciliation_drift_detected:increase1h",
+    ];
+    let told = Told { servers: [&prometheus, &alertmanager], inputs: &inputs };
     let firing = wait_for("each of the four alerts", SOON, async || {
         let names = names(&received);
         let all = expected.iter().all(|(name, _)| names.contains_key(*name));
-        let said = || format!("{:?}\n{}\n{}", names.keys(), prometheus.output(), alertmanager.output());
-        if all { Ok(names.clone()) } else { Err(said()) }
+        if all { Ok(names) } else { Err(format!("{:?}", names.keys())) }
     })
     .await;
+    drop(told);
     for (name, tenant) in expected {
         let alert = &firing[name];
         assert_eq!(alert["labels"]["tenant"], tenant, "{alert}");
@@ -186,6 +194,25 @@ async fn each_alert_of_the_design_is_fired_by_a_running_fleet() {
     let engine: Vec<&String> = firing.keys().filter(|name| name.starts_with("Trueup")).collect();
     assert!(engine.is_empty(), "{engine:?}");
     live.end().await;
+}
+
+/// Tells, when the wait is in vain, what the programs saw.
+struct Told<'a> {
+    servers: [&'a Server; 2],
+    inputs: &'a [&'a str],
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for input in self.inputs {
+            let most = format!("max_over_time({input}[5m])");
+            eprintln!("{most}: {}", self.servers[0].query(&most));
+        }
+        self.servers.iter().for_each(|s| eprintln!("{}", s.output()));
+    }
 }
 
 /// The first alert of each name.

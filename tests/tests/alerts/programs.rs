@@ -1,6 +1,7 @@
 //! The programs of Prometheus, where they are and how they are started.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -90,6 +91,19 @@ impl Server {
         )
         .await;
         server
+    }
+
+    /// Prometheus' answer to a query, as text: to be shown when something went wrong.
+    pub(crate) fn query(&self, promql: &str) -> String {
+        let escaped: String = promql.bytes().map(|b| format!("%{b:02x}")).collect();
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(self.addr)?;
+            write!(stream, "GET /api/v1/query?query={escaped} HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+        };
+        ask().unwrap_or_else(|e| e.to_string())
     }
 
     /// What it wrote to its log.

@@ -9,7 +9,8 @@ use super::given::*;
 async fn mended_unasked(story: &Story, plane: PlaneKind) -> Finding {
     let finding = finding(story, plane).await;
     assert!(!finding.open, "still there on {plane}: {finding:#?}");
-    assert_eq!(happened(story, plane, EventKind::RemediationVerified).await, 1, "{plane}");
+    let verified = happened(story, plane, EventKind::RemediationVerified).await;
+    assert_eq!(verified, 1, "{plane}: {:#?}", story.events_of(&key(plane, 0)).await);
     assert!(story.writes(plane) > 0, "{plane} was not written to");
     assert!(story.dead().await.is_empty(), "{:?}", story.dead().await);
     finding

@@ -124,6 +124,6 @@ async fn the_change_board_for_scopes_that_cross_a_boundary() {
         })
         .collect();
     let boundary =
-        format!("[[boundary]]\nname = \"wall\"\nscopes = [{}]\nrings = [\"global\"]\n", groups.join(", "));
+        format!("[[boundary]]\nname = \"wall\"\ngroups = [{}]\nrings = [\"global\"]\n", groups.join(", "));
     to_the_board(&boundary, Wrong::Scope).await;
 }

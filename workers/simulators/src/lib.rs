@@ -1,4 +1,5 @@
-//! Stand-ins for planes that cannot run here. Today: Microsoft Graph v1.0 as far as Intune needs it, with its login.
+//! Stand-ins for planes that cannot run here: Microsoft Graph v1.0 as far as Intune needs it, with its login (described
+//! here); others in files of their own (`configmgr`: the AdminService of Configuration Manager).
 //!
 //! # Guarantees
 //! As strict as the real service is known to be: unknown paths, query options, properties and members of enumerations

@@ -46,7 +46,7 @@ pub(super) enum Span {
         from: Time,
         to: Time,
     },
-    Again(Schedule),
+    Again(Box<Schedule>),
 }
 
 impl Freeze {
@@ -63,7 +63,7 @@ impl Freeze {
                     let why = format!("{}: it never ends", schedule.words());
                     section.lacks("duration", &why);
                 }
-                Span::Again(schedule)
+                Span::Again(Box::new(schedule))
             }
             (false, Some(from), Some(to)) => {
                 if to <= from {

@@ -235,7 +235,8 @@ mod tests {
                 (Ok(got), Ok(expected)) => {
                     let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
                     let mut got = got;
-                    (got.sort(), expected.sort());
+                    got.sort();
+                    expected.sort();
                     assert_eq!(got, expected, "{document}");
                 }
                 (Err(got), Err(expected)) => assert!(got.contains(expected), "{got}"),

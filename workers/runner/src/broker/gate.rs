@@ -289,6 +289,7 @@ impl Keeper {
                 && let Some(caller) = queue.pop_front()
             {
                 let what = format!("{}: {}", self.limits.connection, not_yet.what);
+                tracing::debug!(connection = self.limits.connection, lane = %caller.lane, %until, "put off: {what}");
                 let _ = caller.reply.send(Err(Fault::Throttled { until, what }));
             }
         }

@@ -95,13 +95,16 @@ impl Cell {
     }
 }
 
+/// A condition, and how to take it away.
+type Without = (&'static str, fn(&mut Conditions));
+
 /// Which conditions exclude each other, if no situation fits them all.
 pub(super) fn contradiction(c: &Conditions, all: &[Cell]) -> Option<String> {
     if all.iter().any(|cell| cell.fits(c)) {
         return None;
     }
     // Each without which there would be such a situation has a part in it.
-    let without: [(&str, fn(&mut Conditions)); 9] = [
+    let without: [Without; 9] = [
         ("kinds", |c| c.kinds = None),
         ("planes", |c| c.planes = None),
         ("rings", |c| c.rings = None),
