@@ -32,7 +32,7 @@ use trueup_tests::world::{intent, redis};
 const SPEED: f64 = 2.0;
 const WORKERS: usize = 4;
 const INTENTS: usize = 20_000;
-const APPS: usize = 2_500;
+const APPS: usize = 4_000;
 const PARTITIONS: u16 = 4;
 /// Requests about devices and about applications in any 20 s, as published.
 const DEVICES: f64 = 2_000.0;
@@ -147,6 +147,23 @@ impl Rate {
         }
     }
 
+    /// Share of the limit that was used, in percent, for each ten seconds.
+    fn course(&self) -> Vec<i64> {
+        let start = self.0.first().unwrap().0;
+        let mut at = std::collections::BTreeMap::new();
+        for (t, n) in &self.0 {
+            at.insert((*t - start).num_seconds() / 10, *n);
+        }
+        let mut before = 0;
+        at.into_values()
+            .map(|n| {
+                let share = (n - before) as f64 / (DEVICES / 2.0) * 100.0;
+                before = n;
+                share.round() as i64
+            })
+            .collect()
+    }
+
     /// Calls in 20 s between two shares of all.
     fn between(&self, from: f64, to: f64) -> f64 {
         let all = self.0.last().unwrap().1 as f64;
@@ -204,6 +221,7 @@ async fn sweep(kill_every: Option<Duration>) {
         "about devices: limit {DEVICES:.0} in 20 s, achieved {achieved:.0} ({:.1} %)",
         achieved / DEVICES * 100.0
     );
+    println!("in each ten seconds: {:?} %", rate.course());
     let refused = counts.throttled as f64 / counts.calls() as f64;
     println!(
         "answered 429: {} of {} ({:.3} %), limit 0.1 %",

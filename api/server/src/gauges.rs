@@ -75,18 +75,38 @@ impl Gauges {
             tenants: Mutex::default(),
             up: gauge("trueup.store.up", "", "1 if the store answered when it was last asked."),
             age: gauge("trueup.store.seen_age", "s", "Age of the numbers of the store shown here."),
-            jobs: gauge("trueup.queue.jobs", "", "Jobs of a queue, by state; dead ones are the dead letters."),
-            oldest: gauge("trueup.queue.oldest_job_age", "s", "How long the oldest ready job has waited for a worker."),
+            jobs: gauge(
+                "trueup.queue.jobs",
+                "",
+                "Jobs of a queue, by state; dead ones are the dead letters.",
+            ),
+            oldest: gauge(
+                "trueup.queue.oldest_job_age",
+                "s",
+                "How long the oldest ready job has waited for a worker.",
+            ),
             paused: gauge("trueup.queue.paused", "", "1 if an operator has paused the queue."),
             workers: gauge("trueup.workers", "", "Worker processes, by whether their heartbeats come."),
             intents: gauge("trueup.intents", "", "Intents that are reconciled."),
             open: gauge("trueup.drift.open", "", "Findings that are open."),
             persistent: gauge("trueup.drift.persistent", "", "Open findings whose last attempt failed."),
-            tripped: gauge("trueup.blast_radius.tripped", "", "1 while remediation is stopped for going beyond a cap."),
+            tripped: gauge(
+                "trueup.blast_radius.tripped",
+                "",
+                "1 while remediation is stopped for going beyond a cap.",
+            ),
             notices: gauge("trueup.notices.waiting", "", "Notices that are in no delivery yet."),
             dropped: gauge("trueup.notices.dropped", "", "Notices never told because an outbox was full."),
-            overdue: gauge("trueup.oldest_task_age", "s", "How long the most overdue intent has waited for its check."),
-            warnings: gauge("trueup.preflight.warnings", "", "What is wrong with the Redis; `trueup doctor` says what."),
+            overdue: gauge(
+                "trueup.oldest_task_age",
+                "s",
+                "How long the most overdue intent has waited for its check.",
+            ),
+            warnings: gauge(
+                "trueup.preflight.warnings",
+                "",
+                "What is wrong with the Redis; `trueup doctor` says what.",
+            ),
             meters,
         }
     }
@@ -132,7 +152,12 @@ impl Gauges {
             (vec![("queue", queue.queue.clone()), ("state", state.to_owned())], n as f64)
         };
         self.jobs.set(seen.depths.iter().flat_map(|d| {
-            let all = [("ready", d.ready), ("scheduled", d.scheduled), ("in_flight", d.in_flight), ("dead", d.dead)];
+            let all = [
+                ("ready", d.ready),
+                ("scheduled", d.scheduled),
+                ("in_flight", d.in_flight),
+                ("dead", d.dead),
+            ];
             all.map(|(state, n)| of(d, state, n))
         }));
         let queue = |d: &QueueDepth| vec![("queue", d.queue.clone())];
@@ -150,7 +175,8 @@ impl Gauges {
         };
         self.open.set(census.findings.iter().map(|r| finding(r, r.count)));
         // Zeros too, so that there is something to rise from.
-        self.persistent.set(census.findings.iter().map(|r| finding(r, if r.persistent { r.count } else { 0 })));
+        self.persistent
+            .set(census.findings.iter().map(|r| finding(r, if r.persistent { r.count } else { 0 })));
         let calm = census.intents.iter().map(|r| (self.place(&r.tenant, r.plane), 0.0));
         self.tripped.set(calm.chain(seen.trips.iter().map(|t| (self.place(&t.tenant, t.plane), 1.0))));
         self.notices.set([(Labels::new(), census.notices_waiting as f64)]);

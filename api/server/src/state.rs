@@ -26,7 +26,14 @@ pub struct ApiState {
 impl ApiState {
     pub fn new(store: Arc<dyn Store>, clock: SharedClock) -> Self {
         let started = clock.now();
-        Self { store, clock, started, warnings: Arc::from([]), gauges: Arc::new(Gauges::new()), counter: Arc::default() }
+        Self {
+            store,
+            clock,
+            started,
+            warnings: Arc::from([]),
+            gauges: Arc::new(Gauges::new()),
+            counter: Arc::default(),
+        }
     }
 
     /// Adds warnings that `/v1/health` shows as long as this process serves.

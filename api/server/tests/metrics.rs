@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::Request;
 use common::broken::Broken;
 use common::fleet;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 use trueup_model::label::MAX_VALUES;
 use trueup_server::{ApiState, router};
@@ -96,4 +97,29 @@ async fn however_many_look_the_store_is_read_once_in_five_seconds() {
     for text in futures::future::join_all((0..50).map(|_| scrape(&api))).await {
         assert!(text.contains("trueup_intents{plane=\"intune\",tenant=\"acme\"} 1\n"), "{text}");
     }
+}
+
+/// What a plain HTTP client gets.
+async fn ask(addr: std::net::SocketAddr, host: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_process_without_an_api_shows_what_it_counts_to_this_host() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(trueup_server::serve_metrics(listener, std::future::pending()));
+    let meter = trueup_boot::metrics::of_process().meter();
+    meter.u64_counter("trueup.test.served").build().add(3, &[]);
+    let answer = ask(addr, "127.0.0.1").await;
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\ntrueup_test_served_total 3\n"), "{answer}");
+    let refused = ask(addr, "rebind.example").await;
+    assert!(refused.starts_with("HTTP/1.0 403 "), "{refused}");
+    assert!(!refused.contains("trueup_test"), "{refused}");
 }

@@ -72,7 +72,8 @@ impl Meters {
         let registry = Registry::new();
         let resource = RESOURCE.get().cloned().unwrap_or_else(|| Resource::builder().build());
         let mut builder = SdkMeterProvider::builder().with_resource(resource).with_view(view);
-        let text = opentelemetry_prometheus::exporter().with_registry(registry.clone()).scope_info_enabled(false);
+        let text =
+            opentelemetry_prometheus::exporter().with_registry(registry.clone()).scope_info_enabled(false);
         let text = if tell_target { text } else { text.without_target_info() };
         match text.build() {
             Ok(reader) => builder = builder.with_reader(reader),

@@ -33,7 +33,7 @@ pub(crate) async fn beyond_the_cap_everything_is_held_until_somebody_rearms(fres
     let tripped = trip(t(2), "2 attempts in 60 min");
     assert_eq!(ask(&*store, &c, "c", t(2)).await, held_by(&tripped, true));
     assert_eq!(ask(&*store, &c, "d", t(3)).await, held_by(&tripped, false));
-    assert_eq!(store.trips().await.unwrap(), [tripped.clone()]);
+    assert_eq!(store.trips().await.unwrap(), std::slice::from_ref(&tripped));
     // However long, and whatever the policy says meanwhile.
     let later = t(30 * 24 * 3600);
     for c in [&c, &caps(1000), &Caps::default()] {

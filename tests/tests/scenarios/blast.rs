@@ -1,4 +1,4 @@
-//! A wrong group change makes 5,000 intents drift at once: as many attempts as the cap allows, and people are told once.
+//! A wrong group change makes every intent drift at once: as many attempts as the cap allows, and people are told once.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use trueup_tests::fleet::world_graph::{OTHER, TENANT, seed};
 use trueup_tests::fleet::world_story::{Story, rules};
 use trueup_tests::world::capped;
 
-const INTENTS: usize = 5_000;
+/// 5,000 end the same way, two minutes later: the store in memory counts all intents whenever a place is asked for.
+const INTENTS: usize = 1_000;
 const CAP: usize = 100;
 const INTUNE: PlaneKind = PlaneKind::Intune;
 
@@ -29,7 +30,7 @@ async fn open_reviews(story: &Story) -> usize {
 }
 
 #[tokio::test]
-async fn a_wrong_group_change_that_makes_5000_intents_drift_ends_at_the_cap() {
+async fn a_wrong_group_change_ends_at_the_cap_however_many_intents_drift() {
     let policy = capped(&format!("actions = {CAP}\nwindow = \"1h\""));
     let mut story = Story::under(rules(policy), seed(), WaitStyle::Whole).await;
     let (table, other) = (Arc::new(Table::on(&story.clock)), Arc::new(Table::on(&story.clock)));
@@ -59,7 +60,7 @@ async fn a_wrong_group_change_that_makes_5000_intents_drift_ends_at_the_cap() {
     assert_eq!(other.lock().writes.len(), 5, "another tenant is not concerned");
     let told = story.told(Topic::BlastRadius);
     assert_eq!(told.iter().map(|g| g.members).sum::<u32>(), 1);
-    assert!(story.told(Topic::ApprovalWanted).is_empty(), "not 4,900 questions beside the one answer");
+    assert!(story.told(Topic::ApprovalWanted).is_empty(), "not 900 questions beside the one answer");
     let text = &told[0].examples[0].text;
     for part in ["100 attempts in 60 min", TENANT, "trueup blast rearm contoso intune"] {
         assert!(text.contains(part), "{part}:\n{text}");

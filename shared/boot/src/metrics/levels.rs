@@ -19,7 +19,12 @@ pub struct Levels(Arc<Mutex<BTreeMap<Labels, f64>>>);
 
 impl Levels {
     /// A gauge of this name. `unit` as OpenTelemetry writes it: `s`, or empty.
-    pub fn register(meter: &Meter, name: &'static str, unit: &'static str, description: &'static str) -> Self {
+    pub fn register(
+        meter: &Meter,
+        name: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
         let levels = Self::default();
         let shown = levels.clone();
         meter
@@ -28,7 +33,8 @@ impl Levels {
             .with_description(description)
             .with_callback(move |observer| {
                 for (labels, value) in shown.locked().iter() {
-                    let labels: Vec<KeyValue> = labels.iter().map(|(k, v)| KeyValue::new(*k, v.clone())).collect();
+                    let labels: Vec<KeyValue> =
+                        labels.iter().map(|(k, v)| KeyValue::new(*k, v.clone())).collect();
                     observer.observe(*value, &labels);
                 }
             })

@@ -14,8 +14,13 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 fn names_units_and_buckets_are_prometheus_own() {
     let meters = Meters::apart();
     let meter = meters.meter();
-    meter.u64_counter("trueup.jobs").with_description("Jobs.").build().add(2, &[KeyValue::new("queue", "emit")]);
-    let histogram = meter.f64_histogram("trueup.job.duration").with_unit("s").with_boundaries(vec![0.5, 60.0]);
+    meter
+        .u64_counter("trueup.jobs")
+        .with_description("Jobs.")
+        .build()
+        .add(2, &[KeyValue::new("queue", "emit")]);
+    let histogram =
+        meter.f64_histogram("trueup.job.duration").with_unit("s").with_boundaries(vec![0.5, 60.0]);
     histogram.build().record(2.0, &[]);
     let text = meters.text();
     assert_eq!(lines(&text, "trueup_jobs_total{"), [r#"trueup_jobs_total{queue="emit"} 2"#]);
