@@ -18,12 +18,12 @@ use trueup_engine::{RedisOptions, RedisStore, Stop, Store};
 use trueup_model::SharedClock;
 use trueup_runner::{FleetError, WorkConfig};
 use trueup_server::ApiState;
-use trueup_simulators::Simulator;
 
 use crate::failure::{Exit, Failure};
+use planes::Simulated;
 
 pub(crate) use clock::{Speed, keep as keep_clock};
-pub(crate) use planes::TENANTS;
+pub(crate) use planes::{PLANES, Simulators, TENANTS};
 
 /// What to run.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct DevOptions {
     pub(crate) speed: Option<Speed>,
     /// The user's own connections and settings; simulated tenants are added.
     pub(crate) config: WorkConfig,
-    /// Applications of each simulated tenant.
+    /// Applications of each simulated tenant on each plane.
     pub(crate) apps: usize,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct DevOptions {
 pub(crate) struct Dev {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: SharedClock,
-    pub(crate) simulator: Simulator,
+    pub(crate) simulators: Simulators,
     /// Of the API.
     pub(crate) url: String,
     /// Of Redis, for `trueup work` beside it.
@@ -79,14 +79,10 @@ impl Dev {
         );
 
         let ending = Shutdown::new();
-        let (simulator, graph, config, secrets) = planes::simulate(&options, &clock, speed).await?;
+        let Simulated { simulators, mut servers, config, secrets } =
+            planes::simulate(&options, &clock, speed, &ending).await?;
         let archive = config.archive.clone().unwrap_or_else(|| options.dir.join("archive"));
         let config = WorkConfig { archive: Some(archive), ..config };
-        let end = ending.clone();
-        let graph_server = {
-            let simulator = simulator.clone();
-            tokio::spawn(async move { simulator.serve(graph, async move { end.requested().await }).await })
-        };
         let fleet = config
             .start_with(store.clone(), clock.clone(), &secrets)
             .await
@@ -98,18 +94,18 @@ impl Dev {
         let warnings = store.preflight().await.map(|p| p.warnings).unwrap_or_default();
         let state = ApiState::new(store.clone(), clock.clone()).with_warnings(warnings);
         let end = ending.clone();
-        let api_server = tokio::spawn(trueup_server::serve(api, state, async move { end.requested().await }));
+        servers.push(tokio::spawn(trueup_server::serve(api, state, async move { end.requested().await })));
         let keeper = tokio::spawn(keep_clock(redis_url.clone(), clock.clone()));
         Ok(Self {
             store,
             clock,
-            simulator,
+            simulators,
             url: format!("http://{address}"),
             redis_url,
             redis,
             stop,
             fleet,
-            servers: vec![graph_server, api_server],
+            servers,
             ending,
             keeper,
         })

@@ -56,7 +56,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 }
 
 /// Adds "did you mean" to what serde and the model say about an unknown word: "unknown field `verson`, expected one of
-/// `assignment`, `version`" or "unknown plane 'intun' (known: intune, ansible)".
+/// `assignment`, `version`" or "unknown plane 'intun' (known: intune, jamf, …)".
 pub fn with_suggestion(said: &str) -> String {
     let found = if said.starts_with("unknown field `") || said.starts_with("unknown variant `") {
         of_serde(said)
@@ -139,7 +139,7 @@ mod tests {
             ("/criticalty", json!("high"), "", "did you mean 'criticality'?"),
             ("/criticality", json!("hihg"), "/criticality", "did you mean 'high'?"),
             ("/plane", json!("intun"), "/plane", "did you mean 'intune'?"),
-            ("/plane", json!("mainframe"), "/plane", "(known: intune, ansible)"),
+            ("/plane", json!("mainframe"), "/plane", "(known: intune, jamf, configmgr, ansible)"),
             ("/desired/verson", json!("1"), "/desired", "did you mean 'version'?"),
             ("/desired/version", json!(126.5), "/desired/version", "expected a string"),
             ("/id", json!("Has Space"), "/id", "must be 1 to 128 of"),

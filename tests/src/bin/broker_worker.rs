@@ -12,7 +12,8 @@ use trueup_runner::WorkConfig;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let level = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).with_ansi(false).init();
     let url = std::env::var("BROKER_URL").context("BROKER_URL")?;
     let config: WorkConfig = serde_json::from_str(&std::env::var("BROKER_CONFIG").context("BROKER_CONFIG")?)?;
     let clock = RedisStore::load_clock(&url).await?.context("the fleet has no clock")?;

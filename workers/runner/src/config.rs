@@ -58,7 +58,7 @@ impl WorkConfig {
                 let text = std::fs::read_to_string(path).map_err(|e| {
                     FleetError::Config(format!("policy: cannot read {shown}: {e}; check the path"))
                 })?;
-                Policy::parse(&text).map_err(|e| FleetError::Config(format!("{shown}: {e}")))?
+                Policy::parse(&text).map_err(|e| FleetError::Config(format!("{shown}:{e}")))?
             }
         };
         Ok(Chain::new(Rules {

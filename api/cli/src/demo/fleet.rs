@@ -1,84 +1,195 @@
-//! The sample fleet: 600 intents, three tenants, every ring and criticality.
+//! The sample fleet: 600 intents of three tenants on four planes, every ring and criticality.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_model::intent::{Assignment, Desired, Install, Scope};
-use trueup_model::target::{AnsibleTarget, IntuneTarget};
-use trueup_model::{Criticality, Intent, IntentKey, Mode, Ring, Status, Target};
-use trueup_simulators::{app_id, app_name, group_id, old_app_id};
+use trueup_model::target::{
+    AnsibleTarget, ConfigMgrCompliance, ConfigMgrRemedy, ConfigMgrTarget, IntuneTarget, JamfCompliance,
+    JamfTarget,
+};
+use trueup_model::{Criticality, Intent, IntentKey, Mode, PlaneKind, Ring, Status, Target};
+use trueup_simulators::{
+    app_id, app_name, approved_script, baseline_id, ci_id, collection_id, group_id, jamf, old_app_id,
+    old_ci_id,
+};
 
-use crate::dev::TENANTS;
+use crate::dev::{PLANES, TENANTS};
 
 /// Whose the folder on this host is.
 pub(crate) const HOST_TENANT: &str = "contoso";
+/// Whose Configuration Manager site is one large lab: every application in the lab ring, and critical.
+pub(crate) const LAB_TENANT: &str = "tailspin";
+/// Whose last Jamf applications also go to the group [`staff`].
+pub(crate) const STAFF_TENANT: &str = "contoso";
+/// How many of them.
+pub(crate) const STAFF_APPS: usize = 20;
+
+/// Applications of a tenant on a plane.
+pub(crate) const fn apps(plane: PlaneKind) -> usize {
+    match plane {
+        PlaneKind::Intune => 100,
+        PlaneKind::Jamf => 60,
+        PlaneKind::ConfigMgr => 40,
+        PlaneKind::Ansible => 0,
+    }
+}
+
+/// Applications that a simulated tenant must have on each plane: with groups that no intent names.
+pub(crate) const SEEDED: usize = apps(PlaneKind::Intune);
+
+/// The group on Jamf Pro that many applications share.
+pub(crate) fn staff() -> u32 {
+    jamf::group_id(SEEDED - 1)
+}
+
+/// One application of the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct App {
+    pub(crate) plane: PlaneKind,
+    pub(crate) tenant: &'static str,
+    pub(crate) n: usize,
+}
+
+impl App {
+    pub(crate) fn key(self) -> IntentKey {
+        IntentKey::new(self.tenant, format!("{}-{:03}", self.plane, self.n))
+    }
+
+    /// Of the site that is a lab.
+    pub(crate) fn is_lab_site(self) -> bool {
+        self.plane == PlaneKind::ConfigMgr && self.tenant == LAB_TENANT
+    }
+
+    /// Goes to the group that many share.
+    pub(crate) fn is_staffs(self) -> bool {
+        self.plane == PlaneKind::Jamf
+            && self.tenant == STAFF_TENANT
+            && self.n >= apps(self.plane) - STAFF_APPS
+    }
+
+    /// Rings and criticalities go round with the number, privileged ones are every tenth.
+    pub(crate) fn ring(self) -> Ring {
+        if self.is_lab_site() { Ring::Lab } else { Ring::ALL[self.n % Ring::ALL.len()] }
+    }
+    pub(crate) fn criticality(self) -> Criticality {
+        if self.is_lab_site() {
+            return Criticality::Critical;
+        }
+        Criticality::ALL[(self.n / Ring::ALL.len()) % Criticality::ALL.len()]
+    }
+    fn privileged(self) -> bool {
+        !self.is_lab_site() && !self.is_staffs() && self.n % 10 == 9
+    }
+    /// Four in every hundred only watch or propose.
+    fn mode(self) -> Mode {
+        match self.n % 50 {
+            _ if self.is_lab_site() || self.is_staffs() => Mode::Enforce,
+            48 => Mode::Observe,
+            47 => Mode::Propose,
+            _ => Mode::Enforce,
+        }
+    }
+
+    /// Trueup may mend it, if its ring and criticality allow that.
+    pub(crate) fn is_plain(self) -> bool {
+        self.mode() == Mode::Enforce && !self.privileged()
+    }
+
+    /// Trueup mends it without asking, within an hour.
+    pub(crate) fn is_mended_soon(self) -> bool {
+        self.is_plain()
+            && matches!(self.ring(), Ring::Lab | Ring::Canary)
+            && matches!(self.criticality(), Criticality::Critical | Criticality::High)
+    }
+
+    fn groups(self) -> BTreeSet<Scope> {
+        let own = match self.plane {
+            PlaneKind::Jamf => jamf::group_id(self.n).to_string(),
+            PlaneKind::ConfigMgr => collection_id(self.n),
+            PlaneKind::Intune | PlaneKind::Ansible => group_id(self.n),
+        };
+        let shared = self.is_staffs().then(|| staff().to_string());
+        std::iter::once(own).chain(shared).map(Scope::Group).collect()
+    }
+
+    fn target(self) -> Target {
+        let Self { plane, tenant, n } = self;
+        match plane {
+            PlaneKind::Jamf => Target::Jamf(JamfTarget {
+                policy_id: jamf::policy_id(n),
+                app_name: jamf::app_name(n),
+                bundle_id: Some(jamf::bundle_id(n)),
+                replaces: vec![jamf::old_policy_id(n)],
+                compliance: Some(JamfCompliance {
+                    failing_group: jamf::failing_group_id(n),
+                    remedy_group: jamf::remedy_group_id(n),
+                }),
+            }),
+            PlaneKind::ConfigMgr => Target::ConfigMgr(ConfigMgrTarget {
+                ci_id: ci_id(n),
+                app_name: app_name(n),
+                product_name: None,
+                replaces: vec![old_ci_id(n)],
+                device_collection: None,
+                compliance: Some(ConfigMgrCompliance {
+                    baseline_assignment: baseline_id(n),
+                    remedy: ConfigMgrRemedy::Script(approved_script()),
+                }),
+            }),
+            PlaneKind::Intune | PlaneKind::Ansible => Target::Intune(IntuneTarget {
+                app_id: app_id(tenant, n),
+                app_name: app_name(n),
+                replaces: vec![old_app_id(tenant, n)],
+            }),
+        }
+    }
+
+    fn intent(self) -> Intent {
+        Intent {
+            key: self.key(),
+            workspace: None,
+            target: self.target(),
+            desired: Desired {
+                assignment: Some(Assignment {
+                    install: Install::Required,
+                    include: self.groups(),
+                    exclude: BTreeSet::new(),
+                    exclusive: true,
+                }),
+                version: Some("1.0.0".into()),
+                compliant: true,
+            },
+            criticality: self.criticality(),
+            ring: self.ring(),
+            privileged: self.privileged(),
+            mode: self.mode(),
+            status: Status::Completed,
+            labels: BTreeMap::from([("source".into(), "demo".into())]),
+            windows: Vec::new(),
+        }
+    }
+}
+
+/// In order of number, so that what is picked from it is spread over tenants.
+pub(crate) fn all_apps() -> Vec<App> {
+    let mut all = Vec::new();
+    for plane in PLANES {
+        for n in 0..apps(plane) {
+            all.extend(TENANTS.map(|tenant| App { plane, tenant, n }));
+        }
+    }
+    // The folder takes the place of the last.
+    all.retain(|app| !(app.plane == PlaneKind::Intune && app.tenant == HOST_TENANT && app.n == SEEDED - 1));
+    all
+}
 
 /// The intent about the folder.
 pub(crate) fn host() -> IntentKey {
     IntentKey::new(HOST_TENANT, "demo-folder")
 }
 
-/// The intent about application `n` of a tenant.
-pub(crate) fn key(tenant: &str, n: usize) -> IntentKey {
-    IntentKey::new(tenant, format!("app-{n:05}"))
-}
-
-/// Rings and criticalities go round with the number, privileged ones are every tenth.
-pub(crate) fn ring(n: usize) -> Ring {
-    Ring::ALL[n % Ring::ALL.len()]
-}
-pub(crate) fn criticality(n: usize) -> Criticality {
-    Criticality::ALL[(n / Ring::ALL.len()) % Criticality::ALL.len()]
-}
-pub(crate) fn privileged(n: usize) -> bool {
-    n % 10 == 9
-}
-/// Four in every hundred only watch or propose.
-pub(crate) fn mode(n: usize) -> Mode {
-    match n % 50 {
-        48 => Mode::Observe,
-        47 => Mode::Propose,
-        _ => Mode::Enforce,
-    }
-}
-
-/// 200 a tenant; in one of them the folder takes the last application's place.
-pub(crate) fn intents(apps: usize) -> Vec<Intent> {
-    let mut all = Vec::new();
-    for tenant in TENANTS {
-        let count = if tenant == HOST_TENANT { apps - 1 } else { apps };
-        all.extend((0..count).map(|n| application(tenant, n)));
-    }
-    all.push(folder());
-    all
-}
-
-fn application(tenant: &str, n: usize) -> Intent {
-    Intent {
-        key: key(tenant, n),
-        workspace: None,
-        target: Target::Intune(IntuneTarget {
-            app_id: app_id(tenant, n),
-            app_name: app_name(n),
-            replaces: vec![old_app_id(tenant, n)],
-        }),
-        desired: Desired {
-            assignment: Some(Assignment {
-                install: Install::Required,
-                include: BTreeSet::from([Scope::Group(group_id(n))]),
-                exclude: BTreeSet::new(),
-                exclusive: true,
-            }),
-            version: Some("1.0.0".into()),
-            compliant: true,
-        },
-        criticality: criticality(n),
-        ring: ring(n),
-        privileged: privileged(n),
-        mode: mode(n),
-        status: Status::Completed,
-        labels: BTreeMap::from([("source".into(), "demo".into())]),
-        windows: Vec::new(),
-    }
+pub(crate) fn intents() -> Vec<Intent> {
+    all_apps().into_iter().map(App::intent).chain([folder()]).collect()
 }
 
 fn folder() -> Intent {
@@ -106,9 +217,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn six_hundred_intents_with_every_ring_and_criticality() {
-        let all = intents(200);
+    fn six_hundred_intents_with_every_plane_ring_and_criticality() {
+        let all = intents();
         assert_eq!(all.len(), 600);
+        assert_eq!(all.iter().map(Intent::plane).collect::<BTreeSet<_>>().len(), PlaneKind::ALL.len());
         assert_eq!(all.iter().map(|i| i.ring).collect::<BTreeSet<_>>().len(), Ring::ALL.len());
         assert_eq!(all.iter().map(|i| i.criticality).collect::<BTreeSet<_>>().len(), Criticality::ALL.len());
         assert_eq!(all.iter().map(|i| &i.key).collect::<BTreeSet<_>>().len(), 600);

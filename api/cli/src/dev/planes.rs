@@ -1,12 +1,22 @@
-//! The simulated part of the world of a `dev`: three tenants behind one Graph, and the connections to them.
+//! The simulated part of the world of a `dev`: three tenants, each with Intune, Jamf Pro and Configuration Manager, and
+//! the connections to them.
+//!
+//! Their budgets are the defaults of any connection. They are kept, and the simulated Graph counts, by the shown clock.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use trueup_model::SharedClock;
+use tokio::task::JoinHandle;
+use trueup_boot::shutdown::Shutdown;
+use trueup_model::{Duration, PlaneKind, SharedClock};
 use trueup_runner::{FixedSecrets, Secret, WorkConfig};
-use trueup_simulators::{Options, Seed, Simulator, client_id, client_secret};
+use trueup_simulators::jamf::{self, JamfOptions, JamfSeed, JamfSimulator};
+use trueup_simulators::{
+    CONFIGMGR_SCOPE, ConfigMgrOptions, ConfigMgrSeed, ConfigMgrSimulator, Options, Seed, Simulator,
+    client_id, client_secret,
+};
 
 use super::{DevOptions, Speed};
 use crate::failure::{Exit, Failure};
@@ -14,51 +24,160 @@ use crate::failure::{Exit, Failure};
 /// The simulated tenants.
 pub(crate) const TENANTS: [&str; 3] = ["contoso", "fabrikam", "tailspin"];
 
-/// Requests that the simulated Graph takes in its 20 seconds are counted on the shown clock, so a connection may ask as
-/// many times more often as time runs faster.
-const QUOTA: u32 = 1_000_000;
+/// The planes that each of them has.
+pub(crate) const PLANES: [PlaneKind; 3] = [PlaneKind::Intune, PlaneKind::Jamf, PlaneKind::ConfigMgr];
 
+/// Devices of an application on the simulated Jamf Pro and Configuration Manager; no two applications share one.
+const DEVICES: usize = 2;
+
+/// Real seconds that a token lives, and a run may take, however many hours those are on the shown clock.
+const TOKEN_S: u32 = 1_800;
+const RUN_S: u32 = 300;
+
+/// The simulated planes, all tenants of one kind behind one address.
+#[derive(Debug, Clone)]
+pub(crate) struct Simulators {
+    pub(crate) graph: Simulator,
+    pub(crate) jamf: JamfSimulator,
+    pub(crate) configmgr: ConfigMgrSimulator,
+}
+
+/// What `simulate` started.
+pub(super) struct Simulated {
+    pub(super) simulators: Simulators,
+    pub(super) servers: Vec<JoinHandle<std::io::Result<()>>>,
+    /// The user's, with the connections to the simulated tenants.
+    pub(super) config: WorkConfig,
+    pub(super) secrets: FixedSecrets,
+}
+
+fn failed(e: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot start the simulated planes: {e}"))
+}
+
+impl Simulators {
+    fn new(clock: &SharedClock, speed: Speed) -> Self {
+        let token_seconds = speed.shown_seconds(TOKEN_S).max(TOKEN_S);
+        Self {
+            graph: Simulator::with(Options {
+                throttle_clock: clock.clone(),
+                token_seconds,
+                ..Options::new(clock.clone())
+            }),
+            jamf: JamfSimulator::with(JamfOptions { token_seconds, ..JamfOptions::new(clock.clone()) }),
+            configmgr: ConfigMgrSimulator::with(ConfigMgrOptions {
+                token_seconds,
+                ..ConfigMgrOptions::new(clock.clone())
+            }),
+        }
+    }
+
+    /// Gives a tenant its applications on one plane.
+    fn seed(&self, plane: PlaneKind, tenant: &str, apps: usize) {
+        match plane {
+            PlaneKind::Jamf => self.jamf.tenant(tenant).seed(&JamfSeed {
+                policies: apps,
+                computers: apps * DEVICES,
+                computers_per_policy: DEVICES,
+                older: true,
+                ..JamfSeed::default()
+            }),
+            PlaneKind::ConfigMgr => self.configmgr.tenant(tenant).seed(&ConfigMgrSeed {
+                apps,
+                devices: apps * DEVICES,
+                devices_per_app: DEVICES,
+                older: true,
+                // A site that is in a hurry: nobody who tries it out wants to wait for the product's seven days.
+                policy: Duration::minutes(1),
+                inventory: Duration::minutes(15),
+            }),
+            PlaneKind::Intune | PlaneKind::Ansible => {
+                let seed = Seed { apps, devices: apps * 5, older: true, ..Seed::default() };
+                self.graph.tenant(tenant).seed(&seed);
+            }
+        }
+    }
+}
+
+/// As a connection in the configuration of the workers. `secret`: the name under which its secret is kept.
+fn connection(plane: PlaneKind, tenant: &str, origin: &str, secret: &str) -> (Value, String) {
+    let name = format!("{tenant}-{plane}");
+    match plane {
+        PlaneKind::Jamf => (
+            json!({
+                "plane": plane, "name": name, "tenant": tenant, "url": format!("{origin}/{tenant}"),
+                "client_id": jamf::client_id(tenant), "client_secret_env": secret,
+            }),
+            jamf::client_secret(tenant),
+        ),
+        PlaneKind::ConfigMgr => (
+            json!({
+                "plane": plane, "name": name, "tenant": tenant, "url": format!("{origin}/AdminService"),
+                "auth": {"entra": {
+                    "login_url": origin, "directory_tenant": tenant, "client_id": client_id(tenant),
+                    "client_secret_env": secret, "scope": CONFIGMGR_SCOPE,
+                }},
+            }),
+            client_secret(tenant),
+        ),
+        PlaneKind::Intune | PlaneKind::Ansible => (
+            json!({
+                "plane": plane, "name": name, "tenant": tenant, "directory_tenant": tenant,
+                "client_id": client_id(tenant), "client_secret_env": secret,
+                "graph_url": format!("{origin}/v1.0"), "login_url": origin,
+            }),
+            client_secret(tenant),
+        ),
+    }
+}
+
+/// Starts the planes; they end when `ending` is requested. Where the user has a connection of a tenant and plane, that one
+/// is used instead.
 pub(super) async fn simulate(
     options: &DevOptions,
     clock: &SharedClock,
     speed: Speed,
-) -> Result<(Simulator, TcpListener, WorkConfig, FixedSecrets), Failure> {
-    let failed = |e: &dyn std::fmt::Display| {
-        Failure::new(Exit::Failed, format!("cannot start the simulated Graph: {e}"))
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| failed(&e))?;
-    let address = listener.local_addr().map_err(|e| failed(&e))?;
-    let simulator = Simulator::with(Options { throttle_clock: clock.clone(), ..Options::new(clock.clone()) });
-
+    ending: &Shutdown,
+) -> Result<Simulated, Failure> {
+    let simulators = Simulators::new(clock, speed);
     let mut config = options.config.clone();
-    // A run that takes five real minutes is lost, however many hours those are on the shown clock.
-    let patience = speed.shown_seconds(300);
-    config.settings.run_deadline_s = config.settings.run_deadline_s.max(patience);
+    config.settings.run_deadline_s = config.settings.run_deadline_s.max(speed.shown_seconds(RUN_S));
     let mut secrets = BTreeMap::new();
-    for tenant in TENANTS {
-        if config
-            .connections
-            .iter()
-            .any(|c| c.tenant() == tenant && c.plane() == trueup_model::PlaneKind::Intune)
-        {
-            continue;
+    let mut servers = Vec::new();
+    for plane in PLANES {
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| failed(&e))?;
+        let origin = format!("http://{}", listener.local_addr().map_err(|e| failed(&e))?);
+        servers.push(serve(&simulators, plane, listener, ending));
+        for tenant in TENANTS {
+            if config.connections.iter().any(|c| c.tenant() == tenant && c.plane() == plane) {
+                continue;
+            }
+            simulators.seed(plane, tenant, options.apps);
+            let name = format!("SIMULATED_{plane}_{tenant}").to_uppercase();
+            let (connection, secret) = connection(plane, tenant, &origin, &name);
+            config.connections.push(serde_json::from_value(connection).map_err(|e| failed(&e))?);
+            secrets.insert(name, Secret::new(secret));
         }
-        let seed = Seed { apps: options.apps, devices: options.apps * 5, older: true, ..Seed::default() };
-        simulator.tenant(tenant).seed(&seed);
-        let name = format!("SIMULATED_{}", tenant.to_uppercase());
-        let connection = json!({
-            "plane": "intune",
-            "name": format!("{tenant}-simulated"),
-            "tenant": tenant,
-            "directory_tenant": tenant,
-            "client_id": client_id(tenant),
-            "client_secret_env": name,
-            "graph_url": format!("http://{address}/v1.0"),
-            "login_url": format!("http://{address}"),
-            "quota": {"apps": QUOTA, "devices": QUOTA, "writes": QUOTA},
-        });
-        config.connections.push(serde_json::from_value(connection).map_err(|e| failed(&e))?);
-        secrets.insert(name, Secret::new(client_secret(tenant)));
     }
-    Ok((simulator, listener, config, FixedSecrets(secrets)))
+    Ok(Simulated { simulators, servers, config, secrets: FixedSecrets(secrets) })
+}
+
+fn serve(
+    simulators: &Simulators,
+    plane: PlaneKind,
+    listener: TcpListener,
+    ending: &Shutdown,
+) -> JoinHandle<std::io::Result<()>> {
+    fn until(ending: &Shutdown) -> impl Future<Output = ()> + Send + 'static {
+        let ending = ending.clone();
+        async move { ending.requested().await }
+    }
+    let (all, end) = (simulators.clone(), until(ending));
+    tokio::spawn(async move {
+        match plane {
+            PlaneKind::Jamf => all.jamf.serve(listener, end).await,
+            PlaneKind::ConfigMgr => all.configmgr.serve(listener, end).await,
+            PlaneKind::Intune | PlaneKind::Ansible => all.graph.serve(listener, end).await,
+        }
+    })
 }

@@ -22,8 +22,8 @@ use axum::routing::{get, post};
 use trueup_model::{CorrelationId, IntentKey};
 
 pub(crate) use health::LATE_MS;
-pub use metrics::serve_metrics;
 pub(crate) use metrics::keep_looking;
+pub use metrics::serve_metrics;
 
 use crate::problem::Flaw;
 use crate::{ApiState, MAX_BODY, Problem, middleware};

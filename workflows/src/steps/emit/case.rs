@@ -29,12 +29,12 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// The moment for everything but the events, which say when they were written.
-    fn now(&self) -> Time {
+    fn began(&self) -> Time {
         self.cx.started_at
     }
 
     fn known(&self, findings: &'a Findings) -> Known<'a> {
-        Known { job: self.job, rules: self.rules, record: self.record, findings, now: self.now() }
+        Known { job: self.job, rules: self.rules, record: self.record, findings, now: self.began() }
     }
 
     pub(super) fn decide(&self, findings: &'a Findings) -> Result<Commit, Illegal> {
@@ -43,7 +43,7 @@ impl<'a> Case<'a> {
         let mut course = known.course(self.place);
         let mut state = record.state.clone();
         let before = state.condition;
-        state.now_is(job.condition, self.now());
+        state.now_is(job.condition, self.began());
         if job.condition != Condition::Unreachable {
             state.ignored.clone_from(&job.ignored);
         }
@@ -64,7 +64,7 @@ impl<'a> Case<'a> {
                 Write::Finding(f) if kinds.contains(&f.kind) => Some(f.clone()),
                 _ => None,
             });
-            let notices = Notices::of(rules, &record.intent, events.correlation_id(), self.now());
+            let notices = Notices::of(rules, &record.intent, events.correlation_id(), self.began());
             writes.extend(one_too_many.and_then(|finding| notices.blast_radius(&finding, trip)));
         }
         let (write, next) = self.follow(known, &course, state, look_at, &mut events)?;
@@ -76,7 +76,7 @@ impl<'a> Case<'a> {
     fn look_at(&self, course: &Course<'_>) -> Option<Time> {
         let wanted = match course.follow {
             Follow::Look(at) => at,
-            Follow::Attempt(_) => Some(self.now() + self.rules.settings.verify_after()),
+            Follow::Attempt(_) => Some(self.began() + self.rules.settings.verify_after()),
             Follow::Escalate => None,
         };
         course.decisions.values().filter_map(|a| a.decided.decision.not_before).chain(wanted).min()
@@ -113,9 +113,9 @@ impl<'a> Case<'a> {
             } else {
                 state.drifts.remove(&kind);
                 if let Some(finding) = before.filter(|f| f.open) {
-                    let finding = findings::resolved(finding.clone(), job.passed[1].to, self.now());
+                    let finding = findings::resolved(finding.clone(), job.passed[1].to, self.began());
                     tell::resolved(&finding, &job.ignored, events);
-                    approvals::settle(&finding, None, self.approvals, events, &mut writes, self.now());
+                    approvals::settle(&finding, None, self.approvals, events, &mut writes, self.began());
                     writes.push(Write::Finding(Box::new(finding)));
                 }
             }
@@ -134,7 +134,7 @@ impl<'a> Case<'a> {
         writes: &mut Vec<Write>,
     ) {
         let Seen { before, drift, asked, next_at } = *seen;
-        let (intent, kind, now) = (&self.record.intent, drift.kind, self.now());
+        let (intent, kind, now) = (&self.record.intent, drift.kind, self.began());
         let decision = before.filter(|f| f.open).map(|f| f.decision.clone());
         let correlation_id = events.correlation_id().clone();
         let decided = asked.decided.clone();
@@ -184,7 +184,7 @@ impl<'a> Case<'a> {
         let (intent, run, ready) = (job.intent.clone(), job.run.clone(), &course.ready);
         let following = match course.follow {
             Follow::Look(_) => {
-                return Ok((transitions::close(record, state, &run, look_at, self.now())?, None));
+                return Ok((transitions::close(record, state, &run, look_at, self.began())?, None));
             }
             Follow::Attempt(attempt) => {
                 let plan = known.plan(ready);
