@@ -246,7 +246,7 @@ enum Kind {
 fn kind_of(fault: &Fault) -> Kind {
     match fault {
         Fault::Transient { .. } => Kind::Passes,
-        Fault::Throttled { .. } => Kind::Waits,
+        Fault::Throttled { .. } | Fault::Away { .. } => Kind::Waits,
         Fault::Permanent { .. } => Kind::Stays,
         Fault::Bug { what } => panic!("{what}"),
     }

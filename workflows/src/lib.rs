@@ -1,4 +1,4 @@
-//! The chain: six steps, what each decides, and nothing that does anything.
+//! The chain: what each step decides, and nothing that does anything.
 //!
 //! ```text
 //!              tick (one per partition, sets the next one)        request (API, CLI)
@@ -28,6 +28,9 @@
 //!            │                     └─────┬───┘──┘                                       │
 //!            └── look in 5 min: closed ──┴───────────── told: closed ───────────────────┘
 //! ```
+//!
+//! Beside the chain: commits leave notices in the outbox, a tick finds them, and `notify` collects them into deliveries,
+//! each a job of its own.
 //!
 //! To close a run is to set when the intent is looked at next: a wait is a due time in the state, never a job that
 //! sleeps. Verification and the ladder's next rung are therefore checks like any other: new observations.

@@ -20,7 +20,7 @@ const BELIEVED: (Duration, Duration) = (Duration::seconds(1), Duration::hours(1)
 /// How many tries a job has when they end like this.
 pub fn tries(step: StepName, fault: &Fault) -> u32 {
     match (fault, step) {
-        (Fault::Throttled { .. }, _) => u32::MAX,
+        (Fault::Throttled { .. } | Fault::Away { .. }, _) => u32::MAX,
         (Fault::Transient { .. }, StepName::Notify) => 20,
         (Fault::Transient { .. }, _) => 8,
         (Fault::Bug { .. }, _) => 3,
@@ -44,7 +44,7 @@ fn longest_wait(step: StepName) -> Duration {
 /// What becomes of a job whose gathering ended in a fault. `attempt` counts from 1.
 pub fn after(job: &Job, fault: &Fault, attempt: u32, now: Time) -> Outcome {
     let because = fault.to_string();
-    if let Fault::Throttled { until, .. } = fault {
+    if let Fault::Throttled { until, .. } | Fault::Away { until, .. } = fault {
         let at = (*until).clamp(now + BELIEVED.0, now + BELIEVED.1);
         return Outcome::Defer { at, because: Some(because) };
     }

@@ -1,26 +1,29 @@
 //! The demo: a sample fleet, broken as an operator would break it, watched until it is as it should be.
 
+mod budgets;
 mod fleet;
+mod many;
 mod progress;
 mod story;
 mod summary;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 use trueup_boot::shutdown::Shutdown;
 use trueup_engine::By;
-use trueup_model::{Clock as _, CorrelationId, Intent, SystemClock};
+use trueup_engine::store::NewJob;
+use trueup_model::{Clock as _, CorrelationId, SystemClock, job};
 use trueup_runner::WorkConfig;
 
 use crate::dev::{Dev, DevOptions, Speed};
 use crate::failure::{Exit, Failure};
 
+pub(crate) use budgets::table;
 pub(crate) use summary::Summary;
 
-/// Applications of each simulated tenant; together with the folder, 600 intents.
-const APPS: usize = 200;
 /// Between two looks at what happened.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -56,8 +59,12 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
     move |e| Failure::new(Exit::Failed, format!("{what}: {e}"))
 }
 
-/// Playbook, policy and the folder they keep true.
-fn lay_out(dir: &Path) -> Result<WorkConfig, Failure> {
+/// Real seconds in which what broke together is gathered for one message, and between two messages.
+const GATHER_S: u32 = 2;
+const DIGEST_S: u32 = 5;
+
+/// Playbook, policy and the folder they keep true; and who is told what.
+fn lay_out(dir: &Path, speed: Speed) -> Result<WorkConfig, Failure> {
     let write = |path: std::path::PathBuf, text: &str| {
         path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text))
     };
@@ -76,6 +83,13 @@ fn lay_out(dir: &Path) -> Result<WorkConfig, Failure> {
             "vars": {"demo_dir": dir.join("folder")},
         }],
         "policy": policy,
+        "notifications": [{
+            "name": "log", "topics": ["escalated", "blast_radius", "approval_wanted"], "log": {},
+        }],
+        "settings": {
+            "tick_s": speed.shown_seconds(GATHER_S).max(60),
+            "digest_s": speed.shown_seconds(DIGEST_S).max(300),
+        },
     });
     serde_json::from_value(config)
         .map_err(|e| Failure::new(Exit::Failed, format!("the demo's configuration: {e}")))
@@ -110,13 +124,13 @@ pub(crate) async fn run(
 ) -> Result<(Dev, Summary), Failure> {
     has_ansible().await?;
     let dir = clear(&options.dir)?;
-    let config = lay_out(&dir)?;
+    let config = lay_out(&dir, options.speed)?;
     let mut dev = Dev::start(DevOptions {
         dir: dir.clone(),
         listen: options.listen,
         speed: Some(options.speed),
         config,
-        apps: APPS,
+        apps: fleet::SEEDED,
     })
     .await?;
     say(&format!("API {}   try: trueup --url {} queue ls", dev.url, dev.url));
@@ -141,26 +155,29 @@ pub(crate) async fn run(
 
 async fn tell(dev: &Dev, dir: &Path, within: Duration, say: &dyn Fn(&str)) -> Result<Summary, Failure> {
     let began = SystemClock.now();
-    let broken = story::Story::new();
-    let intents: Vec<Intent> = fleet::intents(APPS);
+    let story = story::Story::new();
+    story.prepare(&dev.simulators)?;
+    let intents = fleet::intents();
     let by = By {
         actor: "demo:operator".into(),
         correlation_id: CorrelationId::derive(&["demo", &began.timestamp_millis().to_string()]),
         now: dev.clock.now(),
     };
     for chunk in intents.chunks(200) {
-        dev.store.apply(chunk, &by).await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+        dev.store.apply(chunk, &by).await.map_err(unavailable)?;
     }
-    say(&format!("applied {} intents of {} tenants", intents.len(), crate::dev::TENANTS.len()));
+    let tenants = crate::dev::TENANTS.len();
+    say(&format!("applied {} intents of {tenants} tenants on 4 planes", intents.len()));
 
-    let mut progress = progress::Progress::new(dev.clock.now());
+    let mut progress = progress::Progress::new(&intents, dev.clock.now());
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut broke = false;
     loop {
         looks.tick().await;
         progress.look(dev).await?;
         if !broke && progress.all_true(intents.len()) {
-            broken.happen(dev, dir)?;
+            story.happen(&dev.simulators, dir)?;
+            ask(dev, &story, &by.correlation_id).await?;
             say("the fleet is true to what was meant; now somebody breaks it");
             progress.broken_at(dev.clock.now());
             broke = true;
@@ -168,13 +185,30 @@ async fn tell(dev: &Dev, dir: &Path, within: Duration, say: &dyn Fn(&str)) -> Re
         if let Some(line) = progress.line(dev.clock.now()) {
             say(&line);
         }
-        let summary = Summary::of(&progress, &broken, dir, dev).await?;
-        if broke && summary.as_expected {
-            return Ok(summary);
-        }
+        let summary = Summary::of(&progress, &story, dir, dev).await?;
         let took = (SystemClock.now() - began).to_std().unwrap_or_default();
-        if took > within {
+        if broke && summary.as_expected || took > within {
             return Ok(summary);
         }
     }
+}
+
+/// Who made the two mistakes that hit many has a look asked for, as `trueup check` does: all of it is found at once.
+async fn ask(dev: &Dev, story: &story::Story, correlation_id: &CorrelationId) -> Result<(), Failure> {
+    let mut by_partition: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for app in story.staffs.iter().chain(&story.lab) {
+        by_partition.entry(app.key().partition(dev.store.partitions())).or_default().push(app.key());
+    }
+    for (partition, keys) in by_partition {
+        let (id, sweep) = job::request(partition, keys, correlation_id.clone());
+        if let Some(queue) = sweep.queue(None) {
+            let new = NewJob::of(id, queue, &sweep, None);
+            dev.store.enqueue(partition, &[new]).await.map_err(unavailable)?;
+        }
+    }
+    Ok(())
+}
+
+fn unavailable(e: trueup_engine::EngineError) -> Failure {
+    Failure::new(Exit::Failed, e.to_string())
 }

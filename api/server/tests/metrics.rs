@@ -1,4 +1,5 @@
 //! `/metrics`: what the store holds, as Prometheus reads it; bounded, cheap, and there when the store is not.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod common;
 

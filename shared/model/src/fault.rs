@@ -14,6 +14,10 @@ pub enum Fault {
     /// The plane asks to wait. Costs no attempt.
     #[error("asked to wait until {until}: {what}")]
     Throttled { until: Time, what: String },
+    /// The plane did not answer several times in a row and is left alone for a while: nothing was sent. An action waits, at
+    /// no cost; a look has found that the plane is unreachable.
+    #[error("left alone until {until}: {what}")]
+    Away { until: Time, what: String },
     /// Will fail the same way again until somebody changes something. `what` says what to change.
     #[error("{what}")]
     Permanent { what: String },
@@ -29,6 +33,7 @@ impl Fault {
         match self {
             Self::Transient { what } => Self::Transient { what: named(what) },
             Self::Throttled { until, what } => Self::Throttled { until, what: named(what) },
+            Self::Away { until, what } => Self::Away { until, what: named(what) },
             Self::Permanent { what } => Self::Permanent { what: named(what) },
             Self::Bug { what } => Self::Bug { what: named(what) },
         }

@@ -184,7 +184,9 @@ impl Intune {
                 Ok(_) => asked += 1,
                 Err(ItemFault::Absent(_)) => gone += 1,
                 // To wait, or to try again, concerns the whole action: it is repeated.
-                Err(ItemFault::Other(fault @ (Fault::Throttled { .. } | Fault::Transient { .. }))) => {
+                Err(ItemFault::Other(
+                    fault @ (Fault::Throttled { .. } | Fault::Away { .. } | Fault::Transient { .. }),
+                )) => {
                     return Err(fault);
                 }
                 Err(ItemFault::Other(fault)) => refused = Some(fault),

@@ -98,7 +98,10 @@ impl Ports for FleetPorts {
         match self.plane(tenant, plane) {
             Ok(connection) => {
                 let answers = connection.observe(checks).await;
-                let asked = answers.iter().filter(|a| !matches!(a, Err(Fault::Throttled { .. }))).count();
+                let asked = answers
+                    .iter()
+                    .filter(|a| !matches!(a, Err(Fault::Throttled { .. } | Fault::Away { .. })))
+                    .count();
                 trueup_planes::metrics::checked(tenant, plane, asked as u64);
                 answers
             }

@@ -83,7 +83,8 @@ mod tests {
         let t = |minutes| DateTime::UNIX_EPOCH + Duration::minutes(minutes);
         // Asked at minute 600, decided a minute later; reports are stale after two hours. Last action, report, expected:
         // the time of the evidence, or words of the reason.
-        let table: [(Option<i64>, Option<i64>, Result<i64, &str>); 16] = [
+        type Row = (Option<i64>, Option<i64>, Result<i64, &'static str>);
+        let table: [Row; 16] = [
             (None, None, Ok(600)),
             (None, Some(590), Ok(590)),
             (None, Some(481), Ok(481)),

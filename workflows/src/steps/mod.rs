@@ -1,4 +1,4 @@
-//! The six steps, in the order of the chain.
+//! The steps of the chain, and `notify` beside it.
 
 pub mod compare;
 pub mod emit;

@@ -17,8 +17,9 @@ Examples:
   trueup demo --once
   trueup demo --clock 3600x --listen 127.0.0.1:0
 
-600 intents of three simulated Intune tenants, and a real folder on this host under a real Ansible playbook. Once all is
-true, some of it is broken; the rest is Trueup's. Data goes below --dir and is removed by the next demo.";
+600 intents of three simulated tenants, each with Intune, Jamf Pro and Configuration Manager, and a real folder on this
+host under a real Ansible playbook. Once all is true, some of it is broken; the rest is Trueup's. Data goes below --dir and
+is removed by the next demo.";
 
 /// Run a sample fleet, break it, and watch it heal
 #[derive(Debug, clap::Args)]
@@ -58,6 +59,7 @@ impl Args {
         let (mut dev, summary) = demo::run(options, &shutdown, &|line| cx.note(line)).await?;
         let json = serde_json::to_value(&summary).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
         cx.write_json(&json);
+        cx.note(demo::table(&summary.planes).render(false).trim_end());
         let exit = if summary.as_expected { Exit::Done } else { Exit::Failed };
         if !summary.as_expected {
             cx.note(&format!("not as expected: {}", summary.missing.join("; ")));
@@ -65,7 +67,7 @@ impl Args {
         if !self.once {
             cx.note(&format!(
                 "the fleet goes on; look around, then ctrl-c:\n  trueup --url {0} get findings --open\n  trueup --url {0} get \
-                 approvals\n  trueup --url {0} queue ls",
+                 approvals\n  trueup --url {0} causes\n  trueup --url {0} planes\n  trueup --url {0} blast ls",
                 dev.url
             ));
             let ran = dev.run_until(&shutdown).await;

@@ -16,8 +16,8 @@ Examples:
   trueup dev --clock 720x
   trueup dev --dir /tmp/try --listen 127.0.0.1:0 --config fleet.yaml
 
-Starts a private Redis (redis-server or valkey-server must be installed), a simulated Microsoft Graph with the tenants
-contoso, fabrikam and tailspin, the API and the workers; ends them all on ctrl-c. State is kept below --dir: the next
+Starts a private Redis (redis-server or valkey-server must be installed), the simulated tenants contoso, fabrikam and
+tailspin, each with Intune, Jamf Pro and Configuration Manager, the API and the workers; ends them all on ctrl-c. State is kept below --dir: the next
 start goes on where this one stopped. The simulated tenants begin anew.";
 
 /// Run everything on this host: Redis, simulated planes, API, workers

@@ -42,6 +42,7 @@ commands! {
     }
     "Operation": {
         Queue = queue,
+        Planes = planes,
         Blast = blast,
         Doctor = doctor,
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_engine::EventFilter;
-use trueup_model::{Condition, Event, EventKind, IntentKey, Time};
+use trueup_model::{Condition, DriftKind, Event, EventKind, Intent, IntentKey, PlaneKind, Time};
 
+use super::story::Counted;
 use crate::dev::Dev;
 use crate::failure::{Exit, Failure};
 
@@ -24,13 +25,18 @@ pub(crate) struct Progress {
     last_line: String,
     /// Times of what matters, by intent, in order.
     pub(crate) by_intent: BTreeMap<IntentKey, Vec<(EventKind, Time)>>,
-    pub(crate) drift: BTreeMap<String, u64>,
+    planes: BTreeMap<IntentKey, PlaneKind>,
+    drift: BTreeMap<(PlaneKind, DriftKind), BTreeSet<IntentKey>>,
+    /// Messages to people: the tenant, and what the event says of them.
+    pub(crate) messages: Vec<(String, serde_json::Value)>,
     pub(crate) counts: BTreeMap<EventKind, u64>,
 }
 
 impl Progress {
-    pub(crate) fn new(now: Time) -> Self {
+    pub(crate) fn new(intents: &[Intent], now: Time) -> Self {
         Self {
+            planes: intents.iter().map(|i| (i.key.clone(), i.plane())).collect(),
+            messages: Vec::new(),
             began: now,
             broken: None,
             after: BTreeMap::new(),
@@ -77,12 +83,17 @@ impl Progress {
 
     fn note(&mut self, event: &Event) {
         *self.counts.entry(event.event_type).or_default() += 1;
-        if event.event_type == EventKind::DriftDetected {
-            let kind = event.event_data.get("drift_type").and_then(|k| k.as_str()).unwrap_or("unknown");
-            *self.drift.entry(kind.to_owned()).or_default() += 1;
+        if event.event_type == EventKind::NotificationSent {
+            self.messages.push((event.tenant.clone(), event.event_data.clone()));
         }
         if !event.intent.is_empty() {
             let key = IntentKey::new(event.tenant.clone(), event.intent.clone());
+            let kind = event.event_data.get("drift_type").cloned().map(serde_json::from_value);
+            if let (EventKind::DriftDetected, Some(Ok(kind)), Some(plane)) =
+                (event.event_type, kind, self.planes.get(&key))
+            {
+                self.drift.entry((*plane, kind)).or_default().insert(key.clone());
+            }
             self.by_intent.entry(key).or_default().push((event.event_type, event.created_at));
         }
     }
@@ -91,12 +102,27 @@ impl Progress {
         self.fine >= intents
     }
 
+    /// Seconds of shown time since the start.
+    pub(crate) fn seconds(&self, now: Time) -> u64 {
+        u64::try_from((now - self.began).num_seconds()).unwrap_or(0)
+    }
+
     /// From here on counts what follows from the breakage, and nothing before it (the folder's first creation).
     pub(crate) fn broken_at(&mut self, now: Time) {
         self.broken = Some(now);
         self.by_intent.clear();
         self.drift.clear();
+        self.messages.clear();
         self.counts.clear();
+    }
+
+    /// How many intents drifted.
+    pub(crate) fn drift(&self) -> Counted {
+        let mut all = Counted::new();
+        for ((plane, kind), intents) in &self.drift {
+            all.entry(*plane).or_default().insert(*kind, intents.len());
+        }
+        all
     }
 
     pub(crate) fn count(&self, kind: EventKind) -> u64 {
@@ -117,10 +143,11 @@ impl Progress {
         let text = match self.broken {
             None => format!("first look: {} intents are as they were meant", self.fine),
             Some(_) => {
-                let drift: Vec<String> =
-                    self.drift.iter().map(|(kind, n)| format!("{n} {}", kind.replace('_', " "))).collect();
+                let drift: Vec<String> = (self.drift().iter())
+                    .map(|(plane, kinds)| format!("{} on {plane}", kinds.values().sum::<usize>()))
+                    .collect();
                 format!(
-                    "drift: {}; attempts {}, verified {}, failed {}; waiting for people {}; escalated {}",
+                    "drift: {}; attempts {}, verified {}, failed {}; waiting for people {}; escalated {}{}",
                     if drift.is_empty() { "none yet".to_owned() } else { drift.join(", ") },
                     self.count(EventKind::RemediationStarted),
                     self.count(EventKind::RemediationVerified),
@@ -128,6 +155,7 @@ impl Progress {
                     self.count(EventKind::ApprovalOpened)
                         .saturating_sub(self.count(EventKind::ApprovalWithdrawn)),
                     self.count(EventKind::Escalated),
+                    if self.count(EventKind::BlastRadiusTripped) > 0 { "; a switch tripped" } else { "" },
                 )
             }
         };

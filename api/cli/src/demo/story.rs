@@ -60,11 +60,12 @@ impl Story {
         let all = fleet::all_apps();
         let (staffs, rest): (Vec<App>, Vec<App>) = all.into_iter().partition(|app| app.is_staffs());
         let (lab, rest): (Vec<App>, Vec<App>) = rest.into_iter().partition(|app| app.is_lab_site());
-        let mut taken = BTreeSet::new();
+        let mut taken: BTreeSet<App> = BTreeSet::new();
         let mut pick = |of: usize, fits: &dyn Fn(App) -> bool| -> Vec<App> {
             let of_plane = |plane| {
                 let fit = rest.iter().copied().filter(|app| app.plane == plane && fits(*app));
-                let picked: Vec<App> = fit.filter(|app| !taken.contains(app)).take(counts(plane)[of]).collect();
+                let picked: Vec<App> =
+                    fit.filter(|app| !taken.contains(app)).take(counts(plane)[of]).collect();
                 taken.extend(&picked);
                 picked
             };
@@ -92,11 +93,15 @@ impl Story {
         let apps = self.scope.iter().chain(&self.compliance).chain(&self.production).chain(&self.staffs);
         apps.map(|app| app.key()).collect()
     }
+    pub(crate) fn escalated(&self) -> Vec<IntentKey> {
+        self.stubborn.iter().map(|app| app.key()).collect()
+    }
 
     /// The most automatic attempts on the lab site within an hour, by the shipped policy.
     pub(crate) fn lab_cap(&self) -> usize {
         let intents = fleet::intents();
-        let site: Vec<_> = self.lab.iter().filter_map(|app| intents.iter().find(|i| i.key == app.key())).collect();
+        let site: Vec<_> =
+            self.lab.iter().filter_map(|app| intents.iter().find(|i| i.key == app.key())).collect();
         let caps = site.first().and_then(|intent| Policy::default().caps(intent));
         let cap = caps.and_then(|caps| caps.within_window(fleet::apps(PlaneKind::ConfigMgr) as u64));
         cap.map_or(self.lab.len(), |cap| cap as usize)
@@ -209,10 +214,9 @@ fn on_intune(tenant: &str, n: usize, wrong: Wrong) -> Vec<Mischief> {
             Mischief::BreakCompliance { app: app.clone(), devices: 2 },
             Mischief::Stubborn { app, devices: 2 },
         ],
-        Wrong::Stubborn => vec![
-            Mischief::RemoveAssignments { app: app.clone() },
-            Mischief::Stick { app, after_seconds: 60 },
-        ],
+        Wrong::Stubborn => {
+            vec![Mischief::RemoveAssignments { app: app.clone() }, Mischief::Stick { app, after_seconds: 60 }]
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! Whether the fleet ended as expected, with the figures that say so.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
-use trueup_model::{ApprovalKind, ApprovalState, DriftKind, EventKind, IntentKey};
+use trueup_model::{ApprovalKind, ApprovalState, EventKind, Finding, IntentKey};
 
+use super::budgets::Connection;
 use super::fleet;
+use super::many::{self, BlastRadius, OneCause};
 use super::progress::Progress;
-use super::story::Story;
+use super::story::{Counted, Story};
 use crate::dev::Dev;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 
 /// A wait may be longer than the ladder says by this many minutes of shown time: jobs take real time, and the demo's
 /// clock runs fast.
@@ -37,14 +38,18 @@ pub(crate) struct Summary {
     pub(crate) missing: Vec<String>,
     intents: usize,
     tenants: usize,
-    drift_detected: BTreeMap<String, u64>,
+    /// Intents that drifted, by plane and kind.
+    drift_detected: Counted,
     remediation_attempts: u64,
     remediations_verified: u64,
     remediations_failed: u64,
     open_reviews: usize,
     open_cab: usize,
     escalated: Vec<Climbed>,
+    one_cause: OneCause,
+    blast_radius: BlastRadius,
     folder: Folder,
+    pub(crate) planes: Vec<Connection>,
     dead_letters: u64,
 }
 
@@ -92,6 +97,27 @@ fn climbed(intent: &IntentKey, progress: &Progress) -> Climbed {
     Climbed { intent: intent.clone(), attempts, failed_attempts, waits_minutes: waits, as_expected }
 }
 
+async fn findings(dev: &Dev) -> Result<Vec<Finding>, Failure> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = dev.store.list_findings(cursor.as_deref(), 500).await.map_err(super::unavailable)?;
+        all.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// `intune: 3 scope_mismatch, 2 version_mismatch; jamf: …`
+fn shown(counted: &Counted) -> String {
+    let planes = counted.iter().map(|(plane, kinds)| {
+        let kinds: Vec<String> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+        format!("{plane}: {}", kinds.join(", "))
+    });
+    planes.collect::<Vec<_>>().join("; ")
+}
+
 impl Summary {
     pub(crate) async fn of(
         progress: &Progress,
@@ -99,8 +125,12 @@ impl Summary {
         dir: &Path,
         dev: &Dev,
     ) -> Result<Self, Failure> {
-        let failed = |e: trueup_engine::EngineError| Failure::new(Exit::Failed, e.to_string());
+        let failed = super::unavailable;
         let approvals = dev.store.list_approvals(None, 1_000).await.map_err(failed)?.items;
+        let findings = findings(dev).await?;
+        let one_cause = OneCause::look(story, &findings, progress);
+        let blast_radius = BlastRadius::look(story, &approvals, progress);
+        let planes = Connection::all(dev, progress.seconds(dev.clock.now())).await?;
         let open =
             |kind| approvals.iter().filter(|a| a.state == ApprovalState::Open && a.kind == kind).count();
         let dead_letters = dev.store.depths().await.map_err(failed)?.iter().map(|q| q.dead).sum();
@@ -108,11 +138,18 @@ impl Summary {
             progress.with(EventKind::Escalated).into_iter().map(|intent| climbed(intent, progress)).collect();
         let folder = Folder::look(progress, dir);
 
-        let mut missing = Vec::new();
-        for kind in DriftKind::ALL {
-            if !progress.drift.contains_key(kind.as_str()) {
-                missing.push(format!("no {kind} found"));
-            }
+        let mut missing = many::missing(&one_cause, &blast_radius);
+        let (found, expected) = (progress.drift(), story.expected());
+        if found != expected {
+            missing.push(format!("found {}, expected {}", shown(&found), shown(&expected)));
+        }
+        let not_fine = planes.iter().filter(|c| !c.fine()).count();
+        let connections = crate::dev::TENANTS.len() * crate::dev::PLANES.len();
+        if not_fine > 0 || planes.len() != connections {
+            missing.push(format!(
+                "{} of {connections} connections kept within their budgets and never refused",
+                planes.len() - not_fine
+            ));
         }
         let verified = progress.with(EventKind::RemediationVerified);
         let left = |wanted: Vec<IntentKey>, done: &dyn Fn(&IntentKey) -> bool| {
@@ -143,16 +180,19 @@ impl Summary {
         Ok(Self {
             as_expected: missing.is_empty(),
             missing,
-            intents: fleet::intents(super::APPS).len(),
+            intents: fleet::intents().len(),
             tenants: crate::dev::TENANTS.len(),
-            drift_detected: progress.drift.clone(),
+            drift_detected: found,
             remediation_attempts: progress.count(EventKind::RemediationStarted),
             remediations_verified: progress.count(EventKind::RemediationVerified),
             remediations_failed: progress.count(EventKind::RemediationFailed),
             open_reviews: open(ApprovalKind::Review),
             open_cab: open(ApprovalKind::Cab),
             escalated,
+            one_cause,
+            blast_radius,
             folder,
+            planes,
             dead_letters,
         })
     }

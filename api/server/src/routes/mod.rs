@@ -10,6 +10,7 @@ mod findings;
 mod health;
 mod intents;
 mod metrics;
+mod planes;
 mod queues;
 mod submit;
 mod summary;
@@ -47,6 +48,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/blast-radius", get(blast::list))
         .route("/v1/blast-radius/{tenant}/{plane}/rearm", post(blast::rearm))
         .route("/v1/events", get(events::list))
+        .route("/v1/planes", get(planes::list))
         .route("/v1/queues", get(queues::depths))
         .route("/v1/queues/{queue}", get(queues::jobs))
         .route("/v1/queues/{queue}/{action}", post(queues::act))

@@ -45,6 +45,14 @@ pub enum Why {
 }
 
 impl Why {
+    /// What it is to a caller. While another call tries the plane, its answer is worth waiting for.
+    pub fn fault(self, until: crate::Time, what: String) -> crate::Fault {
+        match self {
+            Self::Open => crate::Fault::Away { until, what },
+            Self::AskedToWait | Self::Probing => crate::Fault::Throttled { until, what },
+        }
+    }
+
     /// For people. `failure`: how the last one failed.
     pub fn explain(self, failure: &str) -> String {
         let broken = "not sent, the plane failed several times in a row and";

@@ -21,7 +21,10 @@ impl Plane for Counted {
     async fn observe(&self, checks: &[Check]) -> Vec<Result<Observed, Fault>> {
         let answers = self.plane.observe(checks).await;
         // Who is asked to wait comes again.
-        let made = answers.iter().filter(|a| !matches!(a, Err(Fault::Throttled { .. }))).count();
+        let made = answers
+            .iter()
+            .filter(|a| !matches!(a, Err(Fault::Throttled { .. } | Fault::Away { .. })))
+            .count();
         self.broker.looked(&self.connection, made);
         answers
     }

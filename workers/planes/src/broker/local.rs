@@ -91,9 +91,7 @@ impl LocalBroker {
         match health.pass(self.shown(), PROBE.num_milliseconds() as f64) {
             Pass::Go => Ok(false),
             Pass::Probe => Ok(true),
-            Pass::Wait { until, why } => {
-                Err(Fault::Throttled { until: time(until), what: why.explain(failure) })
-            }
+            Pass::Wait { until, why } => Err(why.fault(time(until), why.explain(failure))),
         }
     }
 

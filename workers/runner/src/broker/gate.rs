@@ -124,6 +124,7 @@ struct NotYet {
     /// When to come again, if that is known.
     until: Option<Time>,
     what: String,
+    why: Option<Why>,
 }
 
 impl Keeper {
@@ -186,6 +187,7 @@ impl Keeper {
                 again: self.fleet.clock.real_until(until),
                 until: Some(until),
                 what: Why::AskedToWait.explain(""),
+                why: Some(Why::AskedToWait),
             }),
             None => Ok(()),
         }
@@ -211,7 +213,7 @@ impl Keeper {
             Ok(false) => {
                 let what =
                     format!("the fleet has {at_most} calls under way already, as many as this plane bears");
-                Err(NotYet { again: SLOTS, until: None, what })
+                Err(NotYet { again: SLOTS, until: None, what, why: None })
             }
             Err(e) => Err(away(&e)),
         }
@@ -263,16 +265,19 @@ impl Keeper {
             }
             Ok(Drawn::Wait { ms, why }) => {
                 let real = Duration::from_secs_f64(ms.clamp(0.1, 86_400_000.0) / 1000.0);
-                let (until, what) = match why {
-                    Held::Plane(why, failure) => (Some(ask.at.after_ms(ms)), why.explain(&failure)),
+                let (until, what, why) = match why {
+                    Held::Plane(why, failure) => {
+                        (Some(ask.at.after_ms(ms)), why.explain(&failure), Some(why))
+                    }
                     Held::Budget(name) => (
                         None,
                         format!(
                             "not sent yet, the fleet's budget '{name}' for this connection is used up for now"
                         ),
+                        None,
                     ),
                 };
-                Err(NotYet { again: real, until, what })
+                Err(NotYet { again: real, until, what, why })
             }
             Err(e) => Err(away(&e)),
         }
@@ -290,7 +295,8 @@ impl Keeper {
             {
                 let what = format!("{}: {}", self.limits.connection, not_yet.what);
                 tracing::debug!(connection = self.limits.connection, lane = %caller.lane, %until, "put off: {what}");
-                let _ = caller.reply.send(Err(Fault::Throttled { until, what }));
+                let why = not_yet.why.unwrap_or(Why::AskedToWait);
+                let _ = caller.reply.send(Err(why.fault(until, what)));
             }
         }
     }
@@ -320,5 +326,6 @@ fn away(e: &EngineError) -> NotYet {
         again: AWAY,
         until: None,
         what: format!("not sent, nobody knows what is left of the budget: {e}"),
+        why: None,
     }
 }

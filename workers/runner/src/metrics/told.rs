@@ -86,7 +86,7 @@ pub(crate) fn told(job: &Job, commit: &Commit) -> Vec<Told> {
         let of_event = of_event(event, has_notice);
         if let Some(Told::Detected { at, kind, security: true, .. }) = &of_event {
             counted.extend(finding);
-            all.push(Told::Security { at: at.clone(), kind: *kind });
+            all.push(Told::Security { at: at.clone(), kind });
         }
         all.extend(of_event);
     }
