@@ -52,8 +52,12 @@ async fn an_outage_of_one_plane_is_nobody_elses() {
 
     // Undisturbed.
     let calm = town.now();
+    let began = jamf.counts().requests;
+    println!("all in sync after {:.1} min and {began} calls", minutes(calm - town.began));
     town.go_wrong(&ENDPOINT_PLANES, 0..DRIFTS, Wrong::MissingAssignment).await;
     town.reach(calm + HALF).await;
+
+    println!("{} calls to Jamf Pro in an undisturbed half hour", jamf.counts().requests - began);
 
     // Some attempts have acted and wait for the look that judges them; others are begun, and the plane takes no writes.
     town.go_wrong(&[PlaneKind::Jamf], 10..10 + DRIFTS, Wrong::MissingAssignment).await;
@@ -66,6 +70,7 @@ async fn an_outage_of_one_plane_is_nobody_elses() {
 
     // Away: refused for the first half, broken off for the second.
     let outage = town.now();
+    println!("away {:.1} min after that", minutes(outage - calm - HALF));
     away(&JamfTrouble::Status(503)).into_iter().for_each(|t| jamf.trouble(t));
     town.go_wrong(&OTHERS, 10..10 + DRIFTS, Wrong::MissingAssignment).await;
     town.reach(outage + HALF / 2).await;
@@ -78,7 +83,7 @@ async fn an_outage_of_one_plane_is_nobody_elses() {
         verified,
         "nobody could look"
     );
-    let missed = town.not_looked_at_since(PlaneKind::Jamf, outage);
+    let missed = town.not_looked_at_since(PlaneKind::Jamf, outage).len();
     assert!(missed > EACH * 9 / 10, "it was away: {missed} of {EACH} were not looked at");
 
     // Back.

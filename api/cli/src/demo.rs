@@ -60,7 +60,7 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
 }
 
 /// Real seconds in which what broke together is gathered for one message, and between two messages.
-const GATHER_S: u32 = 2;
+const TOGETHER_S: u32 = 2;
 const DIGEST_S: u32 = 5;
 
 /// Playbook, policy and the folder they keep true; and who is told what.
@@ -87,7 +87,7 @@ fn lay_out(dir: &Path, speed: Speed) -> Result<WorkConfig, Failure> {
             "name": "log", "topics": ["escalated", "blast_radius", "approval_wanted"], "log": {},
         }],
         "settings": {
-            "tick_s": speed.shown_seconds(GATHER_S).max(60),
+            "tick_s": speed.shown_seconds(TOGETHER_S).max(60),
             "digest_s": speed.shown_seconds(DIGEST_S).max(300),
         },
     });

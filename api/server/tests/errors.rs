@@ -35,7 +35,6 @@ const GETS: [&str; 15] = [
     "/v1/approvals",
     "/v1/causes",
     "/v1/blast-radius",
-    "/v1/planes",
     "/v1/events?last=5",
     "/v1/queues",
     "/v1/jobs/job_x",

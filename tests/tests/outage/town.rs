@@ -1,6 +1,6 @@
 //! The fleet of the story, and what is seen of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration as Real;
@@ -32,6 +32,7 @@ const SOON: Real = Real::from_secs(90);
 
 pub(crate) struct Town {
     pub(crate) sites: Sites,
+    pub(crate) began: Time,
     graph: Graph,
     store: Arc<RedisStore>,
     clock: SharedClock,
@@ -76,7 +77,8 @@ impl Town {
             Fleet::start(store.clone(), planes, channels, chain, clock.clone(), options).await.unwrap();
         let stop = fleet.stop_switch();
         let run = tokio::spawn(fleet.run());
-        let town = Self { sites, graph, store, clock, looks, stop, run, _redis: redis };
+        let began = clock.now();
+        let town = Self { sites, began, graph, store, clock, looks, stop, run, _redis: redis };
         for plane in ENDPOINT_PLANES {
             let intents: Vec<_> = (0..EACH).map(|n| sites::intent(plane, TENANT, n)).collect();
             let by = By {
@@ -195,10 +197,11 @@ impl Town {
     }
 
     /// Intents of a plane of which nothing was seen since then.
-    pub(crate) fn not_looked_at_since(&self, plane: PlaneKind, since: Time) -> usize {
-        let looks = self.all_looks();
-        let seen = |k: &IntentKey| looks.iter().any(|l| l.intent == *k && l.seen && l.asked >= since);
-        Self::keys(&[plane]).iter().filter(|k| !seen(k)).count()
+    pub(crate) fn not_looked_at_since(&self, plane: PlaneKind, since: Time) -> Vec<IntentKey> {
+        let looks = self.all_looks().into_iter().filter(|l| l.seen && l.answered >= since);
+        let looks: BTreeSet<IntentKey> = looks.map(|l| l.intent).collect();
+        let seen = |k: &IntentKey| looks.contains(k);
+        Self::keys(&[plane]).into_iter().filter(|k| !seen(k)).collect()
     }
 
     /// How late looks at these planes were.
@@ -208,9 +211,16 @@ impl Town {
 
     /// Waits until something was seen of every intent of a plane since then; gives the time of the last.
     pub(crate) async fn caught_up(&self, plane: PlaneKind, since: Time) -> Time {
-        wait_for("caught up", SOON, async || match self.not_looked_at_since(plane, since) {
-            0 => Ok(()),
-            n => Err(format!("{n} intents not looked at")),
+        wait_for("caught up", SOON, async || {
+            let missing = self.not_looked_at_since(plane, since);
+            let Some(first) = missing.first() else { return Ok(()) };
+            let record = self.records(std::slice::from_ref(first)).await.remove(0);
+            let last = self.all_looks().into_iter().rfind(|l| l.intent == *first);
+            Err(format!(
+                "{} not looked at, as {first}: {last:?}, {:?}; {missing:?}",
+                missing.len(),
+                record.state
+            ))
         })
         .await;
         self.now()

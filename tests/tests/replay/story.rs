@@ -15,7 +15,7 @@ use super::{CASE, What};
 const EACH: usize = 10;
 /// The first intents drift at 10:00, the others at 13:00.
 const SECOND_WAVE: Duration = Duration::hours(3);
-const REST: Duration = Duration::hours(5);
+const REST: Duration = Duration::minutes(150);
 
 fn all() -> impl Iterator<Item = (PlaneKind, usize, usize)> {
     let planes = ENDPOINT_PLANES.into_iter().enumerate();
@@ -49,7 +49,7 @@ pub(crate) async fn lived(policy: Policy) -> Vec<Event> {
         let mut it = intent(plane, TENANT, n);
         it.ring = Ring::ALL[[0, 1, 0, 1, 2, 1, 3, 0, 4, 0][n]];
         it.criticality = Criticality::ALL[(i / 2) % 4];
-        it.privileged = i % 6 == 5;
+        it.privileged = i % 9 == 5;
         it.mode = [Mode::Enforce, Mode::Enforce, Mode::Enforce, Mode::Propose, Mode::Enforce, Mode::Observe]
             [i % 11 % 6];
         if i % 3 == 0 {

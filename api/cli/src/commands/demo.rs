@@ -59,17 +59,17 @@ impl Args {
         let (mut dev, summary) = demo::run(options, &shutdown, &|line| cx.note(line)).await?;
         let json = serde_json::to_value(&summary).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
         cx.write_json(&json);
-        cx.note(demo::table(&summary.planes).render(false).trim_end());
+        demo::table(&summary.planes).render(false).lines().for_each(|line| cx.note(line));
         let exit = if summary.as_expected { Exit::Done } else { Exit::Failed };
         if !summary.as_expected {
-            cx.note(&format!("not as expected: {}", summary.missing.join("; ")));
+            cx.note("not as expected:");
+            summary.missing.iter().for_each(|what| cx.note(&format!("  {what}")));
         }
         if !self.once {
-            cx.note(&format!(
-                "the fleet goes on; look around, then ctrl-c:\n  trueup --url {0} get findings --open\n  trueup --url {0} get \
-                 approvals\n  trueup --url {0} causes\n  trueup --url {0} planes\n  trueup --url {0} blast ls",
-                dev.url
-            ));
+            cx.note("the fleet goes on; look around, then ctrl-c:");
+            for what in ["get findings --open", "get approvals", "causes", "planes", "blast ls", "queue ls"] {
+                cx.note(&format!("  trueup --url {} {what}", dev.url));
+            }
             let ran = dev.run_until(&shutdown).await;
             dev.end().await?;
             return ran.map(|()| exit);

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use trueup_boot::config::ENV_PREFIX;
 use trueup_boot::shutdown::Shutdown;
+use trueup_model::PlaneKind;
 
 use crate::context::Context;
-use crate::dev::{Dev, DevOptions, Speed, TENANTS};
+use crate::dev::{Dev, DevOptions, PLANES, Speed, TENANTS};
 use crate::failure::{Exit, Failure};
 
 const EXAMPLES: &str = "\
@@ -50,14 +51,10 @@ impl Args {
             Shutdown::on_signal().map_err(|e| Failure::new(Exit::Failed, format!("cannot listen to signals: {e}")))?;
         let options = DevOptions { dir: self.dir, listen: self.listen, speed: self.clock, config, apps: 200 };
         let mut dev = Dev::start(options).await?;
-        cx.note(&format!(
-            "API       {}   (no authentication in this version: loopback only)\nRedis     {}\ntenants   {} (simulated)\n\
-             Try       trueup --url {} get intents        ctrl-c stops everything",
-            dev.url,
-            trueup_engine::shown(&dev.redis_url),
-            TENANTS.join(", "),
-            dev.url
-        ));
+        cx.note(&format!("API       {}   (no authentication in this version: loopback only)", dev.url));
+        cx.note(&format!("Redis     {}", trueup_engine::shown(&dev.redis_url)));
+        cx.note(&format!("tenants   {} (simulated), each with {}", TENANTS.join(", "), PLANES.map(PlaneKind::as_str).join(", ")));
+        cx.note(&format!("Try       trueup --url {} planes        ctrl-c stops everything", dev.url));
         let ran = dev.run_until(&shutdown).await;
         dev.end().await?;
         ran.map(|()| Exit::Done)

@@ -54,13 +54,16 @@ impl Args {
         let mut config: WorkConfig = trueup_boot::config::load(self.config.as_deref(), ENV_PREFIX)
             .map_err(|e| Failure::usage(e.to_string()).at("the workers' configuration"))?;
         config.planes = self.planes.or(config.planes);
-        let url = self.redis_url.or_else(|| config.redis_url.clone()).unwrap_or_else(|| "redis://127.0.0.1:6379".into());
+        let url = self
+            .redis_url
+            .or_else(|| config.redis_url.clone())
+            .unwrap_or_else(|| "redis://127.0.0.1:6379".into());
         let opened = open::open_store(&url, config.partitions, Some(1)).await?;
         for warning in &opened.warnings {
             cx.note(&format!("warning: {warning}"));
         }
-        let shutdown =
-            Shutdown::on_signal().map_err(|e| Failure::new(Exit::Failed, format!("cannot listen to signals: {e}")))?;
+        let shutdown = Shutdown::on_signal()
+            .map_err(|e| Failure::new(Exit::Failed, format!("cannot listen to signals: {e}")))?;
         let failed = |e: trueup_runner::FleetError| Failure::new(Exit::Failed, e.to_string());
         let fleet = config.start(opened.store, opened.clock).await.map_err(failed)?;
         let stop = fleet.stop_switch();
@@ -89,9 +92,9 @@ impl Args {
             .at("--metrics-listen or TRUEUP_METRICS_LISTEN"));
         }
         let listener = tokio::net::TcpListener::bind(addr).await.map_err(|e| {
-            Failure::new(Exit::Failed, format!("cannot listen: {e}"))
-                .at(addr.to_string())
-                .advise("see what listens there already (`ss -ltnp`), or take another port with --metrics-listen")
+            Failure::new(Exit::Failed, format!("cannot listen: {e}")).at(addr.to_string()).advise(
+                "see what listens there already (`ss -ltnp`), or take another port with --metrics-listen",
+            )
         })?;
         if let Ok(addr) = listener.local_addr() {
             cx.note(&format!("metrics on http://{addr}/metrics"));

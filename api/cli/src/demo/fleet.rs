@@ -19,7 +19,7 @@ use crate::dev::{PLANES, TENANTS};
 pub(crate) const HOST_TENANT: &str = "contoso";
 /// Whose Configuration Manager site is one large lab: every application in the lab ring, and critical.
 pub(crate) const LAB_TENANT: &str = "tailspin";
-/// Whose last Jamf applications also go to the group [`staff`].
+/// Whose last Jamf applications also go to the group [`staff`]; of low criticality.
 pub(crate) const STAFF_TENANT: &str = "contoso";
 /// How many of them.
 pub(crate) const STAFF_APPS: usize = 20;
@@ -27,8 +27,8 @@ pub(crate) const STAFF_APPS: usize = 20;
 /// Applications of a tenant on a plane.
 pub(crate) const fn apps(plane: PlaneKind) -> usize {
     match plane {
-        PlaneKind::Intune => 100,
-        PlaneKind::Jamf => 60,
+        PlaneKind::Intune => 120,
+        PlaneKind::Jamf => 40,
         PlaneKind::ConfigMgr => 40,
         PlaneKind::Ansible => 0,
     }
@@ -74,6 +74,9 @@ impl App {
     pub(crate) fn criticality(self) -> Criticality {
         if self.is_lab_site() {
             return Criticality::Critical;
+        }
+        if self.is_staffs() {
+            return Criticality::Low;
         }
         Criticality::ALL[(self.n / Ring::ALL.len()) % Criticality::ALL.len()]
     }
@@ -202,7 +205,9 @@ fn folder() -> Intent {
             limit: None,
         }),
         desired: Desired { assignment: None, version: None, compliant: true },
-        criticality: Criticality::Critical,
+        // A playbook takes real seconds, each of them many minutes of shown time: what a more critical intent calls a
+        // stale report.
+        criticality: Criticality::Standard,
         ring: Ring::Lab,
         privileged: false,
         mode: Mode::Enforce,

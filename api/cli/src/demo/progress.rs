@@ -20,8 +20,9 @@ pub(crate) struct Progress {
     began: Time,
     broken: Option<Time>,
     after: BTreeMap<u16, u64>,
-    /// In sync, with nothing open.
-    fine: usize,
+    /// Have been in sync, with nothing open. Not all of them at this moment: on a host that is busy some are always being
+    /// looked at again.
+    fine: BTreeSet<IntentKey>,
     last_line: String,
     /// Times of what matters, by intent, in order.
     pub(crate) by_intent: BTreeMap<IntentKey, Vec<(EventKind, Time)>>,
@@ -40,7 +41,7 @@ impl Progress {
             began: now,
             broken: None,
             after: BTreeMap::new(),
-            fine: 0,
+            fine: BTreeSet::new(),
             last_line: String::new(),
             by_intent: BTreeMap::new(),
             drift: BTreeMap::new(),
@@ -63,15 +64,14 @@ impl Progress {
             }
         }
         if self.broken.is_none() {
-            self.fine = 0;
             let mut cursor = None;
             loop {
                 let page = dev.store.list_intents(cursor.as_deref(), 500).await.map_err(failed)?;
-                self.fine += page
+                let fine = page
                     .items
-                    .iter()
-                    .filter(|r| r.state.condition == Condition::InSync && r.state.drifts.is_empty())
-                    .count();
+                    .into_iter()
+                    .filter(|r| r.state.condition == Condition::InSync && r.state.drifts.is_empty());
+                self.fine.extend(fine.map(|r| r.intent.key));
                 cursor = page.next;
                 if cursor.is_none() {
                     break;
@@ -99,7 +99,7 @@ impl Progress {
     }
 
     pub(crate) fn all_true(&self, intents: usize) -> bool {
-        self.fine >= intents
+        self.fine.len() >= intents
     }
 
     /// Seconds of shown time since the start.
@@ -141,7 +141,7 @@ impl Progress {
     /// A line when something changed.
     pub(crate) fn line(&mut self, now: Time) -> Option<String> {
         let text = match self.broken {
-            None => format!("first look: {} intents are as they were meant", self.fine),
+            None => format!("first look: {} intents are as they were meant", self.fine.len()),
             Some(_) => {
                 let drift: Vec<String> = (self.drift().iter())
                     .map(|(plane, kinds)| format!("{} on {plane}", kinds.values().sum::<usize>()))

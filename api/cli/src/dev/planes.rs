@@ -30,9 +30,14 @@ pub(crate) const PLANES: [PlaneKind; 3] = [PlaneKind::Intune, PlaneKind::Jamf, P
 /// Devices of an application on the simulated Jamf Pro and Configuration Manager; no two applications share one.
 const DEVICES: usize = 2;
 
-/// Real seconds that a token lives, and a run may take, however many hours those are on the shown clock.
+/// Work takes real time, however fast the shown clock runs. So these are real seconds: the life of a token, the time for
+/// a run, how long what was read serves other checks, and the longest time between two ticks.
 const TOKEN_S: u32 = 1_800;
 const RUN_S: u32 = 300;
+const REUSE_S: u32 = 1;
+const TICK_S: u32 = 1;
+/// Real milliseconds in which what becomes due is gathered for one query.
+const GATHER_MS: u32 = 250;
 
 /// The simulated planes, all tenants of one kind behind one address.
 #[derive(Debug, Clone)]
@@ -100,19 +105,27 @@ impl Simulators {
 }
 
 /// As a connection in the configuration of the workers. `secret`: the name under which its secret is kept.
-fn connection(plane: PlaneKind, tenant: &str, origin: &str, secret: &str) -> (Value, String) {
+fn connection(
+    plane: PlaneKind,
+    tenant: &str,
+    origin: &str,
+    secret: &str,
+    reuse_seconds: u32,
+) -> (Value, String) {
     let name = format!("{tenant}-{plane}");
     match plane {
         PlaneKind::Jamf => (
             json!({
                 "plane": plane, "name": name, "tenant": tenant, "url": format!("{origin}/{tenant}"),
                 "client_id": jamf::client_id(tenant), "client_secret_env": secret,
+                "reuse_seconds": reuse_seconds,
             }),
             jamf::client_secret(tenant),
         ),
         PlaneKind::ConfigMgr => (
             json!({
                 "plane": plane, "name": name, "tenant": tenant, "url": format!("{origin}/AdminService"),
+                "reuse_seconds": reuse_seconds,
                 "auth": {"entra": {
                     "login_url": origin, "directory_tenant": tenant, "client_id": client_id(tenant),
                     "client_secret_env": secret, "scope": CONFIGMGR_SCOPE,
@@ -125,6 +138,7 @@ fn connection(plane: PlaneKind, tenant: &str, origin: &str, secret: &str) -> (Va
                 "plane": plane, "name": name, "tenant": tenant, "directory_tenant": tenant,
                 "client_id": client_id(tenant), "client_secret_env": secret,
                 "graph_url": format!("{origin}/v1.0"), "login_url": origin,
+                "reuse_seconds": reuse_seconds,
             }),
             client_secret(tenant),
         ),
@@ -141,7 +155,11 @@ pub(super) async fn simulate(
 ) -> Result<Simulated, Failure> {
     let simulators = Simulators::new(clock, speed);
     let mut config = options.config.clone();
-    config.settings.run_deadline_s = config.settings.run_deadline_s.max(speed.shown_seconds(RUN_S));
+    let settings = &mut config.settings;
+    settings.run_deadline_s = settings.run_deadline_s.max(speed.shown_seconds(RUN_S));
+    settings.tick_s = settings.tick_s.max(speed.shown_seconds(TICK_S));
+    settings.gather_ms = settings.gather_ms.max(speed.shown_seconds(GATHER_MS));
+    let reuse_seconds = speed.shown_seconds(REUSE_S).max(225);
     let mut secrets = BTreeMap::new();
     let mut servers = Vec::new();
     for plane in PLANES {
@@ -154,7 +172,7 @@ pub(super) async fn simulate(
             }
             simulators.seed(plane, tenant, options.apps);
             let name = format!("SIMULATED_{plane}_{tenant}").to_uppercase();
-            let (connection, secret) = connection(plane, tenant, &origin, &name);
+            let (connection, secret) = connection(plane, tenant, &origin, &name, reuse_seconds);
             config.connections.push(serde_json::from_value(connection).map_err(|e| failed(&e))?);
             secrets.insert(name, Secret::new(secret));
         }
