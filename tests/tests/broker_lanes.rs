@@ -71,10 +71,10 @@ async fn a_sweep_that_uses_up_the_budget_delays_no_write() {
     let tasks: Vec<_> =
         (0..120).map(|n| busy(fleet[n % 4].clone(), to.clone(), Lane::Sweep, swept.clone())).collect();
     let mut waits = std::collections::BTreeMap::new();
-    for n in 0..24 {
+    for n in 0..24usize {
         // Half a second of the product's time between two.
         call(100).await;
-        let lane = if n % 2 == 0 { Lane::Write } else { Lane::Urgent };
+        let lane = if n.is_multiple_of(2) { Lane::Write } else { Lane::Urgent };
         let watch = Stopwatch::start();
         let permit = fleet[n % 4].admit(&to, lane, &Cost::of("devices", 1)).await;
         assert!(permit.is_ok(), "{lane}: {permit:?}");
@@ -102,7 +102,7 @@ async fn calls_under_way_are_limited_for_the_whole_fleet() {
     let one = |n: usize| {
         let (broker, to, now, most) = (fleet[n % 4].clone(), to.clone(), now.clone(), most.clone());
         async move {
-            let lane = if n % 2 == 0 { Lane::Sweep } else { Lane::Write };
+            let lane = if n.is_multiple_of(2) { Lane::Sweep } else { Lane::Write };
             let _permit: Permit = broker.admit(&to, lane, &Cost::free()).await.unwrap();
             let under_way = now.fetch_add(1, Ordering::SeqCst) + 1;
             most.fetch_max(under_way, Ordering::SeqCst);

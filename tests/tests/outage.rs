@@ -1,7 +1,7 @@
 //! One plane goes away for half an hour; the others must not notice, and nothing may be used up by it.
 //!
 //! # Expected flow
-//! A real fleet in this process (embedded Redis, the real runner, the fleet's broker) by a clock that runs 60 times as fast,
+//! A real fleet in this process (embedded Redis, the real runner, the fleet's broker) by a clock that runs 40 times as fast,
 //! on simulated Intune, Jamf Pro and Configuration Manager. Half an hour in which nothing is wrong but a few drifts, then half an
 //! hour in which Jamf Pro answers nothing useful, with as many drifts on the others; then what was missed is caught up with.
 //!
@@ -33,7 +33,7 @@ const GATHER_S: f64 = 1.0;
 /// The breaker's longest pause (`trueup_model::budget::health::LONGEST_OPEN_S`).
 const LONGEST_OPEN: Duration = Duration::seconds(600);
 /// Calls per minute through the connection to Jamf Pro.
-const QUOTA: u32 = 120;
+const QUOTA: u32 = 60;
 /// Drifts at the beginning of a half, on each plane.
 const DRIFTS: usize = 4;
 const OTHERS: [PlaneKind; 2] = [PlaneKind::Intune, PlaneKind::ConfigMgr];

@@ -19,7 +19,7 @@ use crate::dev::{PLANES, TENANTS};
 pub(crate) const HOST_TENANT: &str = "contoso";
 /// Whose Configuration Manager site is one large lab: every application in the lab ring, and critical.
 pub(crate) const LAB_TENANT: &str = "tailspin";
-/// Whose last Jamf applications also go to the group [`staff`]; of low criticality.
+/// Whose last Jamf applications also go to the group [`staff`].
 pub(crate) const STAFF_TENANT: &str = "contoso";
 /// How many of them.
 pub(crate) const STAFF_APPS: usize = 20;
@@ -75,7 +75,8 @@ impl App {
         if self.is_lab_site() {
             return Criticality::Critical;
         }
-        if self.is_staffs() {
+        // Jamf Pro gives one policy a call: a fleet that lives an hour in five seconds cannot read many of them often.
+        if self.plane == PlaneKind::Jamf && self.n >= 20 {
             return Criticality::Low;
         }
         Criticality::ALL[(self.n / Ring::ALL.len()) % Criticality::ALL.len()]
@@ -105,6 +106,14 @@ impl App {
             && matches!(self.criticality(), Criticality::Critical | Criticality::High)
     }
 
+    /// There is a version before it, and whether it complies can be seen. Each of that is one more call to Jamf Pro.
+    pub(crate) fn has_older(self) -> bool {
+        self.plane != PlaneKind::Jamf || matches!(self.n % 10, 5 | 6)
+    }
+    pub(crate) fn has_compliance(self) -> bool {
+        self.plane != PlaneKind::Jamf || matches!(self.n % 10, 2 | 3)
+    }
+
     fn groups(self) -> BTreeSet<Scope> {
         let own = match self.plane {
             PlaneKind::Jamf => jamf::group_id(self.n).to_string(),
@@ -122,8 +131,8 @@ impl App {
                 policy_id: jamf::policy_id(n),
                 app_name: jamf::app_name(n),
                 bundle_id: Some(jamf::bundle_id(n)),
-                replaces: vec![jamf::old_policy_id(n)],
-                compliance: Some(JamfCompliance {
+                replaces: self.has_older().then(|| jamf::old_policy_id(n)).into_iter().collect(),
+                compliance: self.has_compliance().then(|| JamfCompliance {
                     failing_group: jamf::failing_group_id(n),
                     remedy_group: jamf::remedy_group_id(n),
                 }),
@@ -160,7 +169,7 @@ impl App {
                     exclusive: true,
                 }),
                 version: Some("1.0.0".into()),
-                compliant: true,
+                compliant: self.has_compliance(),
             },
             criticality: self.criticality(),
             ring: self.ring(),

@@ -27,7 +27,9 @@ pub(crate) struct Progress {
     /// Times of what matters, by intent, in order.
     pub(crate) by_intent: BTreeMap<IntentKey, Vec<(EventKind, Time)>>,
     planes: BTreeMap<IntentKey, PlaneKind>,
-    drift: BTreeMap<(PlaneKind, DriftKind), BTreeSet<IntentKey>>,
+    /// The last kind of drift found: nothing here breaks in two ways, but what just moved from one policy to another may be
+    /// found missing first, since a plane does not tell both in one moment.
+    drift: BTreeMap<IntentKey, DriftKind>,
     /// Messages to people: the tenant, and what the event says of them.
     pub(crate) messages: Vec<(String, serde_json::Value)>,
     pub(crate) counts: BTreeMap<EventKind, u64>,
@@ -89,10 +91,8 @@ impl Progress {
         if !event.intent.is_empty() {
             let key = IntentKey::new(event.tenant.clone(), event.intent.clone());
             let kind = event.event_data.get("drift_type").cloned().map(serde_json::from_value);
-            if let (EventKind::DriftDetected, Some(Ok(kind)), Some(plane)) =
-                (event.event_type, kind, self.planes.get(&key))
-            {
-                self.drift.entry((*plane, kind)).or_default().insert(key.clone());
+            if let (EventKind::DriftDetected, Some(Ok(kind))) = (event.event_type, kind) {
+                self.drift.insert(key.clone(), kind);
             }
             self.by_intent.entry(key).or_default().push((event.event_type, event.created_at));
         }
@@ -119,8 +119,10 @@ impl Progress {
     /// How many intents drifted.
     pub(crate) fn drift(&self) -> Counted {
         let mut all = Counted::new();
-        for ((plane, kind), intents) in &self.drift {
-            all.entry(*plane).or_default().insert(*kind, intents.len());
+        for (intent, kind) in &self.drift {
+            if let Some(plane) = self.planes.get(intent) {
+                *all.entry(*plane).or_default().entry(*kind).or_default() += 1;
+            }
         }
         all
     }

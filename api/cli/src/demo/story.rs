@@ -75,9 +75,9 @@ impl Story {
         Self {
             stubborn: pick(5, &at_once),
             missing: pick(0, &App::is_mended_soon),
-            version: pick(1, &App::is_mended_soon),
+            version: pick(1, &|app| app.is_mended_soon() && app.has_older()),
             scope: pick(2, &App::is_plain),
-            compliance: pick(3, &App::is_plain),
+            compliance: pick(3, &|app| app.is_plain() && app.has_compliance()),
             production: pick(4, &|app| app.is_plain() && app.ring() == Ring::Global),
             staffs,
             lab: lab.into_iter().take(LAB_BROKEN).collect(),

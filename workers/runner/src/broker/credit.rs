@@ -96,7 +96,7 @@ impl Pacer {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn grants_are_spent_in_order_and_lost_when_old() {
         let mut credit = Credit::new(Budget::new("devices", 100, 20));
         let now = Instant::now();
