@@ -195,11 +195,15 @@ async fn sweep(kill_every: Option<Duration>) {
             kills += 1;
         }
         if looks % 25 == 0 {
-            let views = world
-                .store
-                .budgets()
-                .connections(trueup_engine::budgets::Pace { now: world.clock.now(), speed: SPEED });
-            shown = views.await.unwrap().into_iter().find(|c| c.waiting[2] > 0).or(shown);
+            let pace = trueup_engine::budgets::Pace { now: world.clock.now(), speed: SPEED };
+            let views = world.store.budgets().connections(pace).await.unwrap();
+            let depths = world.store.depths().await.unwrap();
+            let q = depths.iter().find(|d| d.queue == "query.intune").cloned().unwrap_or_default();
+            println!(
+                "{:?} {:?} left {:.2} ready {} inflight {} sched {} calls {}",
+                watch.seconds() as u64, views.first().map(|v| v.waiting), views.first().map_or(0.0, |v| v.buckets.get(1).map_or(0.0, |b| b.left)), q.ready, q.in_flight, q.scheduled, tenant.counts().device_calls,
+            );
+            shown = views.into_iter().find(|c| c.waiting[2] > 0).or(shown);
             if world.is_done().await {
                 break;
             }

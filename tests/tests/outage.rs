@@ -7,7 +7,7 @@
 //!
 //! # Guarantees
 //! - Looks of the other planes begin and end no later than before: p99 within 10 %, or within what the tick itself may be
-//!   late by (`settings.gather_ms`); what drifts there is remediated and verified as soon as before.
+//!   late by (`settings.gather_ms`), besides what the host itself was slower by, which is measured beside; what drifts there is remediated and verified as soon as before.
 //! - No attempt begins, fails or is refused on the plane that is away; no dead letter, no run given up.
 //! - Once it is back, every intent there is in sync within the breaker's longest pause and the time that the connection's
 //!   quota takes for the calls; no window holds more calls than the quota.
@@ -24,7 +24,6 @@ use trueup_simulators::jamf::{JamfPlanned, JamfTrouble};
 use trueup_tests::fleet::sites::{ENDPOINT_PLANES, Wrong, key};
 use trueup_tests::fleet::world_graph::TENANT;
 
-use looks::Late;
 use town::{EACH, Town};
 
 const HALF: Duration = Duration::minutes(30);
@@ -33,7 +32,7 @@ const GATHER_S: f64 = 1.0;
 /// The breaker's longest pause (`trueup_model::budget::health::LONGEST_OPEN_S`).
 const LONGEST_OPEN: Duration = Duration::seconds(600);
 /// Calls per minute through the connection to Jamf Pro.
-const QUOTA: u32 = 60;
+const QUOTA: u32 = 24;
 /// Drifts at the beginning of a half, on each plane.
 const DRIFTS: usize = 4;
 const OTHERS: [PlaneKind; 2] = [PlaneKind::Intune, PlaneKind::ConfigMgr];
@@ -100,7 +99,7 @@ async fn an_outage_of_one_plane_is_nobody_elses() {
         minutes(needs)
     );
     town.all_in_sync(&ENDPOINT_PLANES).await;
-    let samples = meter.end().await;
+    let samples = meter.samples();
     println!("calls in each minute after the outage, of {QUOTA}: {:?}", looks::per_minute(&samples, back));
     let five = looks::most_in(&samples, Duration::minutes(5));
     println!("most in any five minutes: {five} of {}", QUOTA * 5);
@@ -134,27 +133,29 @@ async fn an_outage_of_one_plane_is_nobody_elses() {
 
 /// Compares the half hour from `outage` on with that from `calm` on, of the other planes.
 async fn assert_as_before(town: &Town, calm: Time, outage: Time) {
+    let (idle_before, idle_during) = (town.idle(calm, calm + HALF), town.idle(outage, outage + HALF));
+    println!(
+        "the machine itself, product seconds: undisturbed {idle_before}, during the outage {idle_during}"
+    );
+    // What others on this host took from both halves alike is in both; what they took from one only is no fault of ours.
+    let slower = (idle_during.p99() - idle_before.p99()).max(0.0);
     let mut wrong = Vec::new();
     for end in [looks::End::Asked, looks::End::Answered] {
-        let before = town.late(&OTHERS, calm, calm + HALF, end);
-        let during = town.late(&OTHERS, outage, outage + HALF, end);
+        let before = town.late(&OTHERS, calm, calm + HALF, end).await;
+        let during = town.late(&OTHERS, outage, outage + HALF, end).await;
         println!("{end:?} after the slot, product seconds: undisturbed {before}, during the outage {during}");
         println!("  p99 {:.2} of undisturbed", during.p99() / before.p99());
-        if !as_good(&before, &during) {
+        if during.p99() > (before.p99() * 1.1).max(before.p99() + GATHER_S) + slower {
             wrong.push(format!("{end:?}: {before} became {during}"));
         }
     }
     let mended = async |range: std::ops::Range<usize>| town.mended(&OTHERS, range).await;
     let (before, during) = (mended(0..DRIFTS).await, mended(10..10 + DRIFTS).await);
     println!("from drift to verified, product seconds: undisturbed {before}, during the outage {during}");
-    if during.p99() > before.p99() * 1.1 + GATHER_S {
+    if during.p99() > before.p99() * 1.1 + GATHER_S + slower {
         wrong.push(format!("drift to verified: {before} became {during}"));
     }
     assert!(wrong.is_empty(), "others were delayed: {wrong:#?}");
-}
-
-fn as_good(before: &Late, during: &Late) -> bool {
-    during.p99() <= (before.p99() * 1.1).max(before.p99() + GATHER_S)
 }
 
 fn minutes(d: Duration) -> f64 {

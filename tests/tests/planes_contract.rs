@@ -276,7 +276,8 @@ async fn whatever_a_server_answers_becomes_a_fault_that_says_what_and_where() {
     let none = ("x-none", "");
     let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
     let bomb = r#"<?xml version="1.0"?><!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><policy><general><name>&b;</name></general></policy>"#;
-    let table: Vec<(u16, (&str, &str), Vec<u8>, &[Kind])> = vec![
+    type Row<'a> = (u16, (&'static str, &'static str), Vec<u8>, &'a [Kind]);
+    let table: Vec<Row<'_>> = vec![
         // After several of them the plane is left alone for a while: then it is a wait.
         (500, none, b"<html><p>oops</p></html>".to_vec(), &[Kind::Passes, Kind::Waits]),
         (502, none, vec![], &[Kind::Passes, Kind::Waits]),

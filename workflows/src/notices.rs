@@ -41,7 +41,8 @@ impl<'a> Notices<'a> {
         text.push_str(&format!("Decided: {}\n", finding.decision.verdict.as_str()));
         text.push_str(&why(finding.decision.reasons.iter().map(|r| format!("{}: {}", r.rule, r.because))));
         text.push_str(&next(finding));
-        self.about(Topic::SecurityDrift, finding, subject, text)
+        let id = Notice::id_of(Topic::SecurityDrift, &finding.id, finding.opened_at);
+        self.write(id, Topic::SecurityDrift, finding, finding.severity, subject, text)
     }
 
     /// Somebody has to decide.
@@ -61,14 +62,22 @@ impl<'a> Notices<'a> {
         self.write(id, Topic::ApprovalWanted, finding, finding.severity, subject, text)
     }
 
-    /// The ladder is at its end.
-    pub(crate) fn escalated(&self, finding: &Finding, attempts: u8, tried: &Plan) -> Option<Write> {
+    /// The ladder is at its end. `last`: the last action of it.
+    pub(crate) fn escalated(
+        &self,
+        finding: &Finding,
+        attempts: u8,
+        tried: &Plan,
+        last: Option<Time>,
+    ) -> Option<Write> {
         let subject = format!("Not remediated: {} on {}", finding.kind, self.place());
         let mut text = format!("Still there after {attempts} attempts; nothing more is tried.\n");
         text.push_str(&self.what(finding));
         text.push_str(&planned("Tried, and now for the change advisory board to decide:", tried));
         text.push_str(&next(finding));
-        self.about(Topic::Escalated, finding, subject, text)
+        // An intent that was changed climbs another ladder for a finding that is open still: that is told, too.
+        let id = Notice::id_of(Topic::Escalated, &finding.id, last.unwrap_or(finding.opened_at));
+        self.write(id, Topic::Escalated, finding, finding.severity, subject, text)
     }
 
     /// More remediation at once than policy allows. `finding` is of the intent that would have been one too many.
@@ -90,11 +99,6 @@ impl<'a> Notices<'a> {
         let at = at.timestamp_millis().to_string();
         let id = NoticeId::derive(&[Topic::BlastRadius.as_str(), tenant, plane.as_str(), &at]);
         self.write(id, Topic::BlastRadius, finding, Severity::Critical, subject, text)
-    }
-
-    fn about(&self, topic: Topic, finding: &Finding, subject: String, text: String) -> Option<Write> {
-        let id = Notice::id_of(topic, &finding.id, finding.opened_at);
-        self.write(id, topic, finding, finding.severity, subject, text)
     }
 
     fn write(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use trueup_model::{
-    Action, Delta, Drift, DriftKind, Intent, Plan, Target,
+    Action, Delta, Drift, DriftKind, Ignored, Intent, Plan, Target,
     intent::{Assignment, Scope},
     plan::Planned,
     target::AppRef,
@@ -11,9 +11,12 @@ use trueup_model::{
 
 use crate::compare::{install_text, parse_scope, scope, version::REPLACES};
 
-/// The plan for these drifts of one intent, out of `all` that it has. Empty where nothing that Trueup can do mends them.
-pub fn plan(intent: &Intent, generation: u64, drifts: &[&Drift], all: &[Drift]) -> Plan {
-    let contested = all.iter().any(|d| d.kind == DriftKind::ScopeMismatch);
+/// The plan for these drifts of one intent, out of `all` that it has, beside what was `ignored`. Empty where nothing that
+/// Trueup can do mends them.
+pub fn plan(intent: &Intent, generation: u64, drifts: &[&Drift], all: &[Drift], ignored: &[Ignored]) -> Plan {
+    // What is ignored is let alone: no remedy of another kind may overwrite it in passing.
+    let kinds = all.iter().map(|d| d.kind).chain(ignored.iter().map(|i| i.kind));
+    let contested = kinds.into_iter().any(|kind| kind == DriftKind::ScopeMismatch);
     let mut actions: Vec<Planned> = Vec::new();
     for drift in drifts {
         for planned in remedies(intent, drift, contested) {

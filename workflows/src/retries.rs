@@ -3,7 +3,7 @@
 //! # Decides
 //! Waiting for a plane costs no try. What may pass by itself is tried a few times, what is ours three times, what nobody
 //! but people can change once. A message to people is worth hours. The tick is tried for ever: without it nothing would be
-//! found any more.
+//! found any more; so is the collection of notices: without it people would not be told any more.
 //! # Guarantees
 //! `remediate` and `notify` know their last try ([`is_last`]) and turn it into a fact, so that an attempt that could not
 //! be made counts on the ladder, and a message that could not be sent is told of. Any other job goes to the dead letters,
@@ -49,8 +49,11 @@ pub fn after(job: &Job, fault: &Fault, attempt: u32, now: Time) -> Outcome {
         return Outcome::Defer { at, because: Some(because) };
     }
     let step = job.step();
-    let is_tick = matches!(job, Job::Sweep(job::Sweep { only: None, .. }));
-    if is_last(step, fault, attempt) && !is_tick {
+    let is_endless = matches!(
+        job,
+        Job::Sweep(job::Sweep { only: None, .. }) | Job::Notify(job::Notify { deliver: None, .. })
+    );
+    if is_last(step, fault, attempt) && !is_endless {
         return Outcome::Dead { because };
     }
     let doubled = FIRST_WAIT * 2_i32.pow(attempt.saturating_sub(1).min(10));
@@ -60,7 +63,7 @@ pub fn after(job: &Job, fault: &Fault, attempt: u32, now: Time) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trueup_model::{DateTime, Partition};
+    use trueup_model::{DateTime, Delivery, Partition};
 
     fn waits(job: &Job, fault: &Fault) -> (Vec<i64>, Option<String>) {
         let mut waits = Vec::new();
@@ -78,7 +81,10 @@ mod tests {
     fn each_kind_of_fault_has_its_tries_and_waits() {
         let sweep = |only| Job::Sweep(job::Sweep { partition: Partition(0), only, correlation_id: None });
         let (tick, request) = (sweep(None), sweep(Some(vec![])));
-        let notify = Job::Notify(job::Notify { deliver: None, kept: None });
+        let collect = Job::Notify(job::Notify { deliver: None, kept: None });
+        let (channel, tenant) = ("people".to_owned(), "acme".to_owned());
+        let delivery = Delivery { channel, tenant, at: DateTime::UNIX_EPOCH, groups: vec![] };
+        let notify = Job::Notify(job::Notify { deliver: Some(delivery), kept: None });
         let short: &[i64] = &[5, 10, 20, 40, 80, 160, 320];
         assert_eq!(waits(&request, &Fault::transient("502")), (short.to_vec(), Some("502".into())));
         assert_eq!(waits(&request, &Fault::bug("x")), (vec![5, 10], Some("bug: x".into())));
@@ -89,8 +95,10 @@ mod tests {
         assert_eq!(told.iter().sum::<i64>(), 635 + 12 * 600, "hours, not minutes");
 
         for fault in [Fault::transient("502"), Fault::bug("x"), Fault::permanent("403")] {
-            let (waits, dead) = waits(&tick, &fault);
-            assert_eq!((waits.len(), waits[98], dead), (99, 320, None), "a tick never ends");
+            let (times, dead) = waits(&tick, &fault);
+            assert_eq!((times.len(), times[98], dead), (99, 320, None), "a tick never ends");
+            let (times, dead) = waits(&collect, &fault);
+            assert_eq!((times.len(), times[98], dead), (99, 600, None), "nor does collecting");
         }
     }
 

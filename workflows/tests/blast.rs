@@ -116,7 +116,23 @@ async fn what_is_no_attempt_takes_no_place() {
     assert_eq!(world.switch.lock().unwrap().asked, 1);
     let none = fleet(Rules { policy: Policy::parse(uncapped()).unwrap(), ..Rules::default() }, 3);
     none.run_until(t0() + Duration::minutes(50)).await;
-    assert_eq!((none.acts().len(), none.switch.lock().unwrap().asked), (3, 0), "without caps nobody asks");
+    let switch = none.switch.lock().unwrap();
+    assert_eq!((none.acts().len(), switch.asked, switch.trips), (3, 3, 0), "without caps only a trip holds");
+}
+
+/// Who takes the caps out of the policy has not looked at what tripped the switch.
+#[tokio::test]
+async fn a_tripped_switch_holds_without_caps() {
+    let mut world = fleet(capped("actions = 1\nwindow = \"1h\""), 3);
+    world.run_until(t0() + Duration::minutes(2)).await;
+    assert_eq!((world.acts().len(), world.switch.lock().unwrap().trips), (1, 1));
+    let rules = Rules { policy: Policy::parse(uncapped()).unwrap(), ..Rules::default() };
+    world.chain = trueup_workflows::Chain::new(rules);
+    world.run_until(t0() + Duration::hours(2)).await;
+    assert_eq!(world.acts().len(), 1, "until it is rearmed");
+    assert!(world.switch.lock().unwrap().rearm("acme", PlaneKind::Intune));
+    world.run_until(t0() + Duration::hours(3)).await;
+    assert!(world.acts().len() >= 3);
 }
 
 /// The worker that tripped the switch dies before it commits: the one that runs the job again tells it, once.

@@ -179,7 +179,7 @@ fn a_plan_does_only_what_its_drift_is_about() {
     let j = judged(&i, assigned(here, vec![seen(OLDER, group("b"))]), None);
     assert_eq!(kinds(&j), [VersionMismatch, ScopeMismatch]);
     let of = |drifts: &[_]| {
-        let plan = plan(&i, 1, drifts, &j.drifts);
+        let plan = plan(&i, 1, drifts, &j.drifts, &[]);
         plan.actions.iter().map(|p| serde_json::to_value(&p.action).unwrap()).collect::<Vec<Value>>()
     };
     let move_b =
@@ -196,13 +196,40 @@ fn a_plan_does_only_what_its_drift_is_about() {
     assert_eq!(all[0]["remove"], json!([{"group": "z"}]));
 }
 
+/// Exclusions made by hand that a rule ignores: a new version must not overwrite them in passing.
+#[test]
+fn a_remedy_for_the_version_lets_alone_what_is_ignored() {
+    let a = json!({"include": [{"group": "a"}, {"group": "b"}], "exclude": [{"group": "x"}]});
+    let i = intent("i", json!({"desired": {"assignment": a}}));
+    let here = vec![seen(HERE, group("a")), excluded(group("by-hand"))];
+    let j = judged(&i, assigned(here, vec![seen(OLDER, group("b"))]), None);
+    let version = j.drifts.iter().find(|d| d.kind == VersionMismatch).unwrap();
+    let ignored = |kind| trueup_model::Ignored { rule: "ignore r".into(), kind, path: "p".into() };
+    for (kind, exclusions) in [(ScopeMismatch, 0), (ComplianceDrift, 1)] {
+        let plan = plan(&i, 1, &[version], std::slice::from_ref(version), &[ignored(kind)]);
+        let trueup_model::Action::Assign { exclude, .. } = &plan.actions[0].action else {
+            panic!("{plan:?}")
+        };
+        assert_eq!(exclude.len(), exclusions, "{kind:?}");
+    }
+    // Many ignored differences of another kind do not push it off the list.
+    let delta =
+        |n| trueup_model::Delta { path: format!("p{n:02}"), desired: "a".into(), observed: "b".into() };
+    let drift = |kind, n| trueup_model::Drift::new(kind, (0..n).map(delta).collect(), t0());
+    let many = Judged { drifts: vec![drift(VersionMismatch, 60), drift(ScopeMismatch, 1)], ..j };
+    let rule = "[[ignore]]\nname = 'all'\npaths = ['*']\nbecause = 'b'\n";
+    let left = many.under(&trueup_workflows::Policy::parse(rule).unwrap(), &i, t0());
+    assert_eq!(left.ignored.len(), trueup_model::drift::MAX_IGNORED);
+    assert!(left.ignored.iter().any(|i| i.kind == ScopeMismatch));
+}
+
 #[test]
 fn without_a_remedy_there_is_no_plan() {
     let i = intent("i", json!({"desired": {"version": "2"}}));
     let versions = Some(vec![VersionSeen { version: "1".into(), devices: 1, reported: None }]);
     let j = judged(&i, Observed { versions, ..observed() }, None);
     assert_eq!(kinds(&j), [VersionMismatch]);
-    assert!(plan(&i, 1, &[&j.drifts[0]], &j.drifts).actions.is_empty());
+    assert!(plan(&i, 1, &[&j.drifts[0]], &j.drifts, &[]).actions.is_empty());
 }
 
 fn scopes() -> impl Strategy<Value = Vec<AssignmentSeen>> {

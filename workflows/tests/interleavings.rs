@@ -194,7 +194,7 @@ proptest! {
         // Under a cap no attempt begins without a place, and each trip is told of at most once (its teller may be lost).
         let switch = world.switch.lock().unwrap();
         prop_assert!(cap.is_none() || count(EventKind::RemediationStarted) <= switch.granted);
-        prop_assert!(cap.is_some() || switch.asked == 0);
+        prop_assert!(cap.is_some() || switch.trips == 0);
         prop_assert!(count(EventKind::BlastRadiusTripped) <= switch.trips);
         let trips = world.notices().iter().filter(|n| n.topic == Topic::BlastRadius).count();
         prop_assert_eq!(trips, count(EventKind::BlastRadiusTripped));

@@ -214,3 +214,53 @@ async fn a_channel_that_asks_to_wait_is_waited_for() {
     assert_eq!(world.minutes(EventKind::NotificationSent), [101]);
     assert_eq!(event(&world, EventKind::NotificationFailed).len(), 0);
 }
+
+/// More deliveries than one commit takes: collected in parts, one right after the other, the oldest first.
+#[tokio::test]
+async fn more_deliveries_than_a_commit_takes_are_made_in_parts() {
+    const TENANTS: usize = 700;
+    let world = World::new();
+    exposed(&world, 1);
+    world.run_until(t0()).await;
+    {
+        let mut store = world.store.lock().unwrap();
+        let one = store.outbox[0].clone();
+        store.outbox = (0..TENANTS)
+            .map(|n| Notice {
+                id: trueup_model::NoticeId::derive(&[&n.to_string()]),
+                intent: IntentKey::new(format!("tenant-{n:04}"), "chrome"),
+                ..one.clone()
+            })
+            .collect();
+    }
+    world.run_until(t0() + Duration::minutes(2)).await;
+    let told: std::collections::BTreeSet<_> = world.deliveries().into_iter().map(|d| d.tenant).collect();
+    assert_eq!((told.len(), world.deliveries().len()), (TENANTS, TENANTS), "each once");
+    let store = world.store.lock().unwrap();
+    assert_eq!((store.outbox.len(), store.dead.clone()), (0, vec![]));
+}
+
+#[tokio::test]
+async fn stopped_remediation_is_told_first_and_by_name() {
+    let world = World::new();
+    exposed(&world, 1);
+    world.run_until(t0()).await;
+    {
+        let mut store = world.store.lock().unwrap();
+        let one = store.outbox[0].clone();
+        let notice = |n: usize, topic, cause: String| Notice {
+            id: trueup_model::NoticeId::derive(&[&n.to_string()]),
+            topic,
+            causes: vec![cause],
+            ..one.clone()
+        };
+        let many = (0..60).map(|n| notice(n, Topic::SecurityDrift, format!("cause-{:02}", n / 2)));
+        store.outbox = many.chain([notice(60, Topic::BlastRadius, "zzz".into())]).collect();
+    }
+    world.run_until(t0() + Duration::minutes(2)).await;
+    let delivery = &world.deliveries()[0];
+    let groups: Vec<_> = delivery.groups.iter().map(|g| (g.topic, g.members)).collect();
+    assert_eq!((groups.len(), groups[0]), (20, (Topic::BlastRadius, 1)), "{groups:?}");
+    assert_eq!(delivery.groups[19].cause, "several");
+    assert_eq!(groups.iter().map(|(_, n)| n).sum::<u32>(), 61, "nothing is left out");
+}

@@ -34,6 +34,10 @@ const PROJECT: [(&str, &str); 4] = [
     ("files/banner.txt", include_str!("../../../deploy/demo/files/banner.txt")),
 ];
 
+/// The folder's intent is of low criticality, and a demo has no day to wait. Line of the shipped policy, and what it becomes.
+const PATIENT: &str = "low = \"24h\"";
+const IMPATIENT: &str = "low = \"0s\"";
+
 /// What the shipped policy does not allow, and the owner of this host does.
 const HOST_RULE: &str = r#"
 [[rule]]
@@ -59,9 +63,12 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
     move |e| Failure::new(Exit::Failed, format!("{what}: {e}"))
 }
 
-/// Real seconds in which what broke together is gathered for one message, and between two messages.
-const TOGETHER_S: u32 = 2;
+/// Real seconds between two messages to people.
 const DIGEST_S: u32 = 5;
+
+fn policy_text() -> String {
+    format!("{}{HOST_RULE}", trueup_runner::DEFAULT_POLICY.replacen(PATIENT, IMPATIENT, 1))
+}
 
 /// Playbook, policy and the folder they keep true; and who is told what.
 fn lay_out(dir: &Path, speed: Speed) -> Result<WorkConfig, Failure> {
@@ -72,8 +79,7 @@ fn lay_out(dir: &Path, speed: Speed) -> Result<WorkConfig, Failure> {
         write(dir.join("project").join(name), text).map_err(failed("cannot write the demo's playbook"))?;
     }
     let policy = dir.join("policy.toml");
-    write(policy.clone(), &format!("{}{HOST_RULE}", trueup_runner::DEFAULT_POLICY))
-        .map_err(failed("cannot write the demo's policy"))?;
+    write(policy.clone(), &policy_text()).map_err(failed("cannot write the demo's policy"))?;
     let config = json!({
         "connections": [{
             "plane": "ansible",
@@ -86,10 +92,7 @@ fn lay_out(dir: &Path, speed: Speed) -> Result<WorkConfig, Failure> {
         "notifications": [{
             "name": "log", "topics": ["escalated", "blast_radius", "approval_wanted"], "log": {},
         }],
-        "settings": {
-            "tick_s": speed.shown_seconds(TOGETHER_S).max(60),
-            "digest_s": speed.shown_seconds(DIGEST_S).max(300),
-        },
+        "settings": {"digest_s": speed.shown_seconds(DIGEST_S).max(300)},
     });
     serde_json::from_value(config)
         .map_err(|e| Failure::new(Exit::Failed, format!("the demo's configuration: {e}")))
@@ -136,7 +139,7 @@ pub(crate) async fn run(
     say(&format!("API {}   try: trueup --url {} queue ls", dev.url, dev.url));
 
     let watched = {
-        let told = tell(&dev, &dir, options.within, say);
+        let told = tell(&dev, &dir, &options, say);
         tokio::select! {
             told = told => told,
             () = shutdown.requested() => Err(Failure::new(Exit::Failed, "interrupted")),
@@ -153,7 +156,7 @@ pub(crate) async fn run(
     }
 }
 
-async fn tell(dev: &Dev, dir: &Path, within: Duration, say: &dyn Fn(&str)) -> Result<Summary, Failure> {
+async fn tell(dev: &Dev, dir: &Path, options: &DemoOptions, say: &dyn Fn(&str)) -> Result<Summary, Failure> {
     let began = SystemClock.now();
     let story = story::Story::new();
     story.prepare(&dev.simulators)?;
@@ -185,9 +188,9 @@ async fn tell(dev: &Dev, dir: &Path, within: Duration, say: &dyn Fn(&str)) -> Re
         if let Some(line) = progress.line(dev.clock.now()) {
             say(&line);
         }
-        let summary = Summary::of(&progress, &story, dir, dev).await?;
+        let summary = Summary::of(&progress, &story, dir, dev, options.speed).await?;
         let took = (SystemClock.now() - began).to_std().unwrap_or_default();
-        if broke && summary.as_expected || took > within {
+        if broke && summary.as_expected || took > options.within {
             return Ok(summary);
         }
     }
@@ -211,4 +214,17 @@ async fn ask(dev: &Dev, story: &story::Story, correlation_id: &CorrelationId) ->
 
 fn unavailable(e: trueup_engine::EngineError) -> Failure {
     Failure::new(Exit::Failed, e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use trueup_model::Criticality;
+    use trueup_runner::policy::Policy;
+
+    #[test]
+    fn the_demos_policy_is_one_and_mends_what_is_of_low_criticality_at_once() {
+        let policy = Policy::parse(&super::policy_text()).unwrap_or_else(|e| panic!("{e}"));
+        assert!(policy.tolerance(Criticality::Low).is_zero());
+        assert!(!policy.tolerance(Criticality::High).is_zero());
+    }
 }

@@ -46,7 +46,10 @@ impl Caps {
 #[serde(rename_all = "snake_case")]
 pub enum Reserved {
     Granted,
-    /// Manual: the switch is tripped. `first`: this very ask tripped it, so it is the one that tells people.
+    /// Manual: the switch is tripped. `first`: this very ask tripped it, so it is the one that tells people. Asked again
+    /// it hears the same, so a worker that dies loses nothing. Should the intent be changed or deleted before anybody runs
+    /// the job again, nobody is sent a message of this trip; it holds all the same, and is listed with the trips and in the
+    /// decision about each drift that it holds.
     Held {
         trip: Trip,
         first: bool,

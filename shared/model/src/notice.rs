@@ -64,8 +64,9 @@ pub struct Notice {
 }
 
 impl Notice {
-    pub fn id_of(topic: Topic, finding: &FindingId, opened_at: Time) -> NoticeId {
-        NoticeId::derive(&[topic.as_str(), finding.as_str(), &opened_at.timestamp_millis().to_string()])
+    /// `occurred`: what tells one occurrence from the next: when the finding was opened, or its ladder ended.
+    pub fn id_of(topic: Topic, finding: &FindingId, occurred: Time) -> NoticeId {
+        NoticeId::derive(&[topic.as_str(), finding.as_str(), &occurred.timestamp_millis().to_string()])
     }
 }
 
@@ -109,6 +110,6 @@ pub struct Delivery {
     pub channel: String,
     pub tenant: String,
     pub at: Time,
-    /// The largest first.
+    /// Stopped remediation first, then the largest first.
     pub groups: Vec<NoticeGroup>,
 }

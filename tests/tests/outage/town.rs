@@ -8,7 +8,7 @@ use std::time::Duration as Real;
 use trueup_boot::embedded::{Options as RedisSetup, Redis};
 use trueup_engine::{By, EventFilter, JobState, NewJob, RedisOptions, RedisStore, Stop, Store};
 use trueup_model::{
-    Clock, Condition, CorrelationId, Event, EventKind, IntentKey, IntentRecord, PlaneKind, Queue,
+    Clock, Condition, CorrelationId, Event, EventKind, Intent, IntentKey, IntentRecord, PlaneKind, Queue,
     ScaledClock, SharedClock, StepName, SystemClock, Time, job,
 };
 use trueup_planes::{Broker, ConnectionConfig, Planes};
@@ -29,6 +29,10 @@ const SPEED: f64 = 40.0;
 pub(crate) const EACH: usize = 150;
 /// Bound on anything that is waited for, in real time.
 const SOON: Real = Real::from_secs(90);
+/// Between two samples of how late the machine itself is.
+const IDLE_EVERY: Real = Real::from_millis(50);
+/// From a slot to the call: a tick is leased, reads what is due, commits; a query is leased and reads its records.
+const ROUND_TRIPS: usize = 6;
 
 pub(crate) struct Town {
     pub(crate) sites: Sites,
@@ -37,6 +41,7 @@ pub(crate) struct Town {
     store: Arc<RedisStore>,
     clock: SharedClock,
     looks: Looks,
+    idle: Sampler<f64>,
     stop: Stop,
     run: tokio::task::JoinHandle<Result<(), FleetError>>,
     _redis: Redis,
@@ -78,9 +83,10 @@ impl Town {
         let stop = fleet.stop_switch();
         let run = tokio::spawn(fleet.run());
         let began = clock.now();
-        let town = Self { sites, began, graph, store, clock, looks, stop, run, _redis: redis };
+        let idle = idle(store.clone(), clock.clone());
+        let town = Self { sites, began, graph, store, clock, looks, idle, stop, run, _redis: redis };
         for plane in ENDPOINT_PLANES {
-            let intents: Vec<_> = (0..EACH).map(|n| sites::intent(plane, TENANT, n)).collect();
+            let intents: Vec<_> = (0..EACH).map(|n| meant(plane, n)).collect();
             let by = By {
                 actor: "operator".into(),
                 correlation_id: CorrelationId::derive(&["outage"]),
@@ -204,9 +210,19 @@ impl Town {
         Self::keys(&[plane]).into_iter().filter(|k| !seen(k)).collect()
     }
 
-    /// How late looks at these planes were.
-    pub(crate) fn late(&self, planes: &[PlaneKind], from: Time, to: Time, end: End) -> Late {
-        looks::late(&self.all_looks(), &Self::keys(planes), from, to, end)
+    /// How late looks at these planes were; of intents that nothing ever was wrong with: while one is remediated, its
+    /// look waits for the verification.
+    pub(crate) async fn late(&self, planes: &[PlaneKind], from: Time, to: Time, end: End) -> Late {
+        let drifted = self.events(EventKind::DriftDetected).await;
+        let mut keys = Self::keys(planes);
+        keys.retain(|key| !drifted.iter().any(|e| e.intent == key.id));
+        looks::late(&self.all_looks(), &keys, from, to, end)
+    }
+
+    /// How late the machine itself was between the two times.
+    pub(crate) fn idle(&self, from: Time, to: Time) -> Late {
+        let all = self.idle.samples();
+        Late::of(all.into_iter().filter(|(t, _)| (from..to).contains(t)).map(|(_, late)| late).collect())
     }
 
     /// Waits until something was seen of every intent of a plane since then; gives the time of the last.
@@ -255,19 +271,11 @@ impl Town {
     }
 
     /// Counts calls to Jamf Pro from now on.
-    pub(crate) fn meter(&self) -> Meter {
+    pub(crate) fn meter(&self) -> Sampler<u64> {
         let (jamf, clock) = (self.sites.jamf_of(TENANT), self.clock.clone());
-        let samples = Arc::new(Mutex::new(Vec::new()));
-        let into = samples.clone();
-        let task = tokio::spawn(async move {
-            let mut often = tokio::time::interval(Real::from_millis(10));
-            loop {
-                often.tick().await;
-                let sample = (clock.now(), jamf.counts().requests);
-                into.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
-            }
-        });
-        Meter { samples, task }
+        Sampler::start(Real::from_millis(10), move || {
+            std::future::ready((clock.now(), jamf.counts().requests))
+        })
     }
 
     pub(crate) async fn end(self) {
@@ -278,15 +286,69 @@ impl Town {
     }
 }
 
-pub(crate) struct Meter {
-    samples: Arc<Mutex<Vec<(Time, u64)>>>,
+/// On Jamf Pro nothing but the assignment, so that a look costs about one call and its quota, not this host, is what
+/// limits it.
+fn meant(plane: PlaneKind, n: usize) -> Intent {
+    let mut intent = sites::intent(plane, TENANT, n);
+    if plane == PlaneKind::Jamf {
+        (intent.desired.version, intent.desired.compliant) = (None, false);
+    }
+    intent
+}
+
+/// What this machine and its Redis take, at any time, for what a slot needs before a plane is asked: a timer, and a
+/// few round trips. Seconds of the product's clock.
+fn idle(store: Arc<RedisStore>, clock: SharedClock) -> Sampler<f64> {
+    let key = key(TENANT, PlaneKind::Intune, 0);
+    let asleep = IDLE_EVERY.as_secs_f64() * SPEED;
+    let woken = Arc::new(Mutex::new(clock.now()));
+    Sampler::start(IDLE_EVERY, move || {
+        let (store, clock, key, woken) = (store.clone(), clock.clone(), key.clone(), woken.clone());
+        async move {
+            let began = clock.now();
+            let before = *woken.lock().unwrap_or_else(PoisonError::into_inner);
+            for _ in 0..ROUND_TRIPS {
+                let _ = store.intents(std::slice::from_ref(&key)).await;
+            }
+            let ended = clock.now();
+            *woken.lock().unwrap_or_else(PoisonError::into_inner) = began;
+            (began, (looks::seconds(began - before) - asleep).max(0.0) + looks::seconds(ended - began))
+        }
+    })
+}
+
+/// Takes samples until it ends.
+pub(crate) struct Sampler<T> {
+    samples: Arc<Mutex<Vec<(Time, T)>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Meter {
-    pub(crate) async fn end(self) -> Vec<(Time, u64)> {
-        self.task.abort();
-        let _ = self.task.await;
+impl<T: Copy + Send + 'static> Sampler<T> {
+    fn start<F>(every: Real, mut take: impl FnMut() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = (Time, T)> + Send,
+    {
+        let samples = Arc::new(Mutex::new(Vec::new()));
+        let into = samples.clone();
+        let task = tokio::spawn(async move {
+            let mut often = tokio::time::interval(every);
+            often.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                often.tick().await;
+                let sample = take().await;
+                into.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+            }
+        });
+        Self { samples, task }
+    }
+
+    pub(crate) fn samples(&self) -> Vec<(Time, T)> {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<T> Drop for Sampler<T> {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }

@@ -112,6 +112,10 @@ impl Http {
             .referer(false)
             .cookie_store(options.cookies)
             .user_agent(concat!("trueup/", env!("CARGO_PKG_VERSION")));
+        if options.at_most.is_some() {
+            // An idle connection is one too.
+            builder = builder.pool_max_idle_per_host(1);
+        }
         if let Some(pem) = &options.ca {
             let wrong = |why: String| ConfigError::Invalid(format!("ca_file: {why}"));
             let certificates = Certificate::from_pem_bundle(pem)

@@ -5,9 +5,12 @@
 //! documented behaviour, recorded shapes, and a simulator that is as strict as both.
 //!
 //! # Guarantees
-//! A policy is read, changed, written and read again within one call of `apply`, one at a time for this connection. Its
-//! scope is sent whole, with everybody else's entries and limitations, and what Jamf Pro did not keep of it is a fault.
-//! Nothing that Jamf Pro masks is ever sent. Doing an action again does no more than the first time.
+//! A policy is read, changed, written and read again within one call of `apply`, one at a time for this connection in this
+//! process. Jamf Pro has no conditional write, so two processes may undo each other's entries of one policy: what is not
+//! there when it is read again is written again, and what was lost after that is found by the next look. A scope is sent
+//! whole, with everybody else's entries and limitations; a limitation or exclusion that Jamf Pro did not keep, and that
+//! writing again would not bring back, is a fault. Nothing that Jamf Pro masks is ever sent. Doing an action again does no
+//! more than the first time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +38,7 @@ pub mod xml;
 
 use api::Api;
 use observe::Reads;
-use scope::{Wanted, lost, merge};
+use scope::{Wanted, lost, merge, restorable};
 use token::{Credential, Tokens};
 
 const HINTS: Hints = Hints {
@@ -133,7 +136,7 @@ pub struct Jamf {
     name: String,
     api: Api,
     reads: Reads,
-    /// One write at a time for this connection: two that read the same scope would undo each other.
+    /// One write at a time for this connection in this process: two that read the same scope would undo each other.
     writing: tokio::sync::Mutex<()>,
 }
 
@@ -202,6 +205,11 @@ impl Jamf {
         match self.api.find_once(&request::policy(id), policy::read).await {
             Ok(Some(now)) => {
                 if let Some(what) = lost(&change.next, &now) {
+                    if restorable(&change.next, &now, wanted) {
+                        return Err(Fault::transient(format!(
+                            "{note}, but it was not as sent when read again: {what}; somebody else may have written it at the same time"
+                        )));
+                    }
                     return Err(Fault::permanent(format!(
                         "{note}, but Jamf Pro did not keep all that was sent: {what}; look at the policy's scope"
                     )));

@@ -15,6 +15,7 @@ pub mod http;
 pub mod intune;
 pub mod jamf;
 pub mod metrics;
+mod put_off;
 pub mod redact;
 pub mod registry;
 mod retry;

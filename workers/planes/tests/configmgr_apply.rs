@@ -59,14 +59,14 @@ async fn a_creation_without_an_answer_is_not_repeated_blindly() {
         only: Some("POST /AdminService/wmi/SMS_App".into()),
     };
     rig.sim.trouble(lost);
-    let fault = rig.apply(1, &required(1, &[group(1)])).await.unwrap_err();
-    assert!(matches!(fault, Fault::Transient { .. }), "{fault}");
-    let fault = rig.apply(1, &required(1, &[group(1)])).await.unwrap_err();
     let until = start() + Duration::minutes(15);
-    assert!(
-        matches!(&fault, Fault::Throttled { until: u, what } if *u == until && what.contains("not answered")),
-        "{fault}"
-    );
+    for _ in 0..2 {
+        let fault = rig.apply(1, &required(1, &[group(1)])).await.unwrap_err();
+        assert!(
+            matches!(&fault, Fault::Throttled { until: u, what } if *u == until && what.contains("not answered")),
+            "put off for every worker: {fault}"
+        );
+    }
     assert_eq!(rig.sim.deployments_of(ci_id(1)).len(), 1, "it had arrived");
     rig.pass(6);
     assert!(!rig.apply(1, &required(1, &[group(1)])).await.unwrap().changed, "now it is listed");
@@ -77,7 +77,7 @@ async fn a_deployment_that_never_arrived_is_made_in_the_end() {
     let rig = Rig::new().await;
     rig.mischief(M::DeleteDeployments { ci: ci_id(1) });
     rig.sim.answer_instead("POST /AdminService/wmi/SMS_ApplicationAssignment", 502, Vec::new());
-    assert!(matches!(rig.apply(1, &required(1, &[group(1)])).await, Err(Fault::Transient { .. })));
+    assert!(matches!(rig.apply(1, &required(1, &[group(1)])).await, Err(Fault::Throttled { .. })));
     rig.sim.no_more_trouble();
     assert!(matches!(rig.apply(1, &required(1, &[group(1)])).await, Err(Fault::Throttled { .. })));
     rig.pass(15);
@@ -113,6 +113,21 @@ async fn a_site_that_refuses_a_second_deployment_is_given_the_first_one_back() {
     let writes = rig.writes();
     assert!(writes[0].starts_with("DELETE") && writes[1].starts_with("POST"), "{writes:?}");
     assert_eq!(rig.look(1).await.unwrap().assignments.unwrap().here[0].install, Install::Available);
+}
+
+#[tokio::test]
+async fn a_refusal_for_another_reason_deletes_nothing() {
+    for (status, deletes) in [(400, false), (409, true)] {
+        let rig = Rig::new().await;
+        let old = rig.sim.deployments_of(ci_id(1));
+        let body = json!({"error": {"code": "", "message": "OfferTypeID is out of range."}}).to_string();
+        rig.sim.answer_instead("POST /AdminService/wmi/SMS_App", status, body);
+        let fault = rig.apply(1, &assign(1, Install::Available, &[group(1)], &[])).await.unwrap_err();
+        let text = fault.to_string();
+        assert!(matches!(fault, Fault::Permanent { .. }) && text.contains("out of range"), "{text}");
+        assert_eq!(text.contains("had been deleted"), deletes, "{text}");
+        assert_eq!(rig.sim.deployments_of(ci_id(1)) != old, deletes, "{status}");
+    }
 }
 
 #[tokio::test]
@@ -223,6 +238,46 @@ async fn a_script_is_run_on_each_failing_device() {
     assert!(!nobody.changed);
     let gone = rig.apply(1, &Action::Comply { devices: vec!["5".into()] }).await.unwrap_err();
     assert!(gone.to_string().contains("none of the devices exists"), "{gone}");
+}
+
+#[tokio::test]
+async fn once_a_script_has_started_a_fault_ends_with_a_receipt() {
+    let throttle = Trouble::Throttle { retry_after: Some("60".into()) };
+    for (trouble, said) in [
+        (throttle, "; not on "),
+        (Trouble::Status(400), "; not on "),
+        (Trouble::Status(502), "; maybe started on "),
+        (Trouble::Drop, "; maybe started on "),
+    ] {
+        let rig = Rig::new().await;
+        rig.mischief(M::BreakCompliance { baseline: baseline_id(1), devices: 3 });
+        let devices = rig.look(1).await.unwrap().compliance.unwrap().failing;
+        let only = format!("Device({})/AdminService.RunScript", devices[1]);
+        rig.sim.trouble(Planned { trouble: trouble.clone(), times: None, only: Some(only) });
+        let receipt = rig.apply(1, &Action::Comply { devices }).await.unwrap();
+        assert!(receipt.changed && receipt.note.contains("started on 1 devices"), "{trouble:?}: {receipt:?}");
+        assert!(receipt.note.contains(said) && receipt.note.contains("1 more not tried"), "{receipt:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_started_is_not_sent_again() {
+    for remedy in [
+        json!({"script": approved_script()}),
+        json!({"client_operation": {"type": 8, "collection": collection_id(1)}}),
+    ] {
+        let rig = Rig::new().await;
+        let target = target_with(1, remedy);
+        let comply = Action::Comply { devices: vec![resource_id(4).to_string()] };
+        rig.sim.trouble(Planned { trouble: Trouble::Drop, times: Some(1), only: Some("POST".into()) });
+        let mut sent = Vec::new();
+        for said in ["maybe started on", "started before"] {
+            let receipt = rig.plane.apply(&target, &comply, &key("j")).await.unwrap();
+            assert!(receipt.note.contains(said), "{receipt:?}");
+            sent.push(rig.sim.writes().len());
+        }
+        assert_eq!(sent, [1, 1], "it had arrived");
+    }
 }
 
 /// planes.md §3: an unapproved script → 403, with an empty body.

@@ -68,6 +68,26 @@ async fn a_limitation_that_a_write_lost_is_a_fault() {
 }
 
 #[tokio::test]
+async fn an_entry_that_another_process_undid_is_written_again() {
+    let rig = Rig::new().await;
+    // What another process wrote a moment after us, from what it had read before: with all limitations, without our entry.
+    let now = "<policy><general><id>1</id><enabled>true</enabled></general><scope><all_computers>false</all_computers>\
+        <computer_groups><computer_group><id>1</id></computer_group></computer_groups>\
+        <limitations><users><user><name>ada</name></user></users>\
+        <user_groups><user_group><name>Staff</name></user_group></user_groups></limitations>\
+        <exclusions><users><user><name>guest</name></user></users></exclusions></scope></policy>";
+    rig.trouble(JamfTrouble::Delay(0), Some(1), "GET /JSSResource/policies/id/1");
+    let body = now.to_owned();
+    let answer = JamfTrouble::Answer { status: 200, content_type: "application/xml".into(), body };
+    // Read again after the write, and before the next try.
+    rig.trouble(answer, Some(2), "GET /JSSResource/policies/id/1");
+    rig.assign(0, &[group(0), group(1)]).await.unwrap();
+    assert_eq!(rig.sim.writes().len(), 2);
+    let seen = rig.look(0).await.unwrap().assignments.unwrap();
+    assert_eq!(brief(&seen.here), ["group:1", "group:2"]);
+}
+
+#[tokio::test]
 async fn limitations_user_groups_is_a_mirror_and_is_not_compared() {
     // Policy 0 is limited to a directory group, and says so twice; policy 1 is not.
     let rig = Rig::new().await;

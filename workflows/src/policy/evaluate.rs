@@ -1,6 +1,6 @@
 //! From a case to a decision.
 
-use trueup_model::{Decision, DriftKind, Duration, Mode, Reason, Time, Verdict};
+use trueup_model::{Decision, DriftKind, Duration, Intent, Mode, Reason, Time, Verdict};
 
 use super::boundary::Crossing;
 use super::conditions::Facts;
@@ -70,7 +70,7 @@ impl Policy {
             );
             reasons.push(reason("blast_radius", Verdict::Review, because));
         }
-        let calendar = Calendar::of(&self.sections.windows, &self.sections.freezes, intent, case.drift.kind);
+        let calendar = self.calendar(intent, case.drift.kind);
         if !calendar.unknown.is_empty() {
             let names = calendar.unknown.join(", ");
             let because = format!("the intent names a window that the policy does not have: {names}");
@@ -98,6 +98,25 @@ impl Policy {
             severity,
             security,
         }
+    }
+
+    /// Whether what was decided to be automatic may be done at `now`: its windows are open, nothing is frozen, there is no
+    /// incident, and the mode allows it. What rules say is not asked again.
+    pub fn may_act_now(&self, intent: &Intent, kind: DriftKind, now: Time) -> bool {
+        let calendar = self.calendar(intent, kind);
+        intent.mode == Mode::Enforce
+            && calendar.unknown.is_empty()
+            && !self.sections.incidents.iter().any(|i| i.holds(intent, kind, now))
+            && calendar.first(now).0.is_some_and(|first| first <= now)
+    }
+
+    /// When, at the latest, what may be done automatically at `t` may not be any more, as far as that is known.
+    pub(crate) fn closes(&self, intent: &Intent, kind: DriftKind, t: Time) -> Option<Time> {
+        self.calendar(intent, kind).closes(t)
+    }
+
+    fn calendar<'a>(&'a self, intent: &'a Intent, kind: DriftKind) -> Calendar<'a> {
+        Calendar::of(&self.sections.windows, &self.sections.freezes, intent, kind)
     }
 
     /// Active ones that say something else than to ignore it.
@@ -153,7 +172,8 @@ impl Policy {
         let tolerated = self.sections.tolerance.words(case.intent.criticality);
         if patience.overdue {
             let because = format!("it has stood for longer than the tolerated {tolerated}; severity raised");
-            reasons.push(reason("tolerance", verdict, because));
+            // Not the name of a wait: nothing is waited for any more.
+            reasons.push(reason("overdue", verdict, because));
         }
         if verdict != Verdict::Automatic {
             return None;

@@ -36,6 +36,7 @@ pub use case::{Case, Decided, Ignored};
 use file::Sections;
 pub use flaws::{Flaw, Flaws, Place};
 pub use read::duration;
+pub(crate) use words::{waits_for_calendar, waits_for_calendar_only};
 
 /// `default.toml`, as shipped; for users to read and to start from.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -84,9 +85,14 @@ impl Policy {
         caps::of(&self.sections.caps, intent)
     }
 
-    /// Takes out of a drift what is not to be looked at.
+    /// Takes out of a drift what is not to be looked at. No exception hides anything of a privileged application, during
+    /// an incident, or across a boundary.
     pub fn ignore(&self, intent: &Intent, drift: Drift, now: Time) -> Ignored {
-        let Sections { ignores, exceptions, .. } = &self.sections;
+        let Sections { ignores, exceptions, boundaries, incidents, .. } = &self.sections;
+        let is_protected = intent.privileged
+            || incidents.iter().any(|i| i.holds(intent, drift.kind, now))
+            || boundaries.iter().any(|b| b.crossed(intent, &drift).is_some());
+        let exceptions = if is_protected { &[] } else { exceptions.as_slice() };
         exceptions::ignore(ignores, exceptions, intent, drift, now)
     }
 }

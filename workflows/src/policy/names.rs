@@ -3,8 +3,8 @@
 use super::read::Section;
 
 /// Spoken by what is no rule of the file; so that nobody takes one for the other.
-pub(super) const BUILT_IN: [&str; 8] =
-    ["mode", "tolerance", "ladder", "default", "remedy", "blast_radius", "windows", "ignored"];
+pub(super) const BUILT_IN: [&str; 9] =
+    ["mode", "tolerance", "overdue", "ladder", "default", "remedy", "blast_radius", "windows", "ignored"];
 
 /// Takes `name`, which a section must have; from then on the section is called by it.
 pub(super) fn read(section: &mut Section<'_, '_>, what: &str) -> String {

@@ -93,6 +93,16 @@ impl Freeze {
     }
 }
 
+impl Freeze {
+    /// When it begins next, after `t`.
+    fn next(&self, t: Time) -> Option<Time> {
+        match &self.when {
+            Span::Once { from, .. } => (*from > t).then_some(*from),
+            Span::Again(schedule) => schedule.next(t),
+        }
+    }
+}
+
 /// The windows and freezes that hold for one drift.
 #[derive(Debug)]
 pub(super) struct Calendar<'p> {
@@ -115,6 +125,8 @@ pub(super) struct Wait {
 
 /// Opening after opening that is tried, and how far ahead.
 const TRIES: usize = 400;
+/// Spans of freezes that are followed where one touches the next: a week of single minutes.
+const TOUCHING: usize = 10_080;
 const HORIZON: Duration = Duration::days(2 * 366);
 
 impl<'p> Calendar<'p> {
@@ -145,10 +157,18 @@ impl<'p> Calendar<'p> {
                 waits.push(Wait { rule, because });
             }
         };
+        let mut touching = TOUCHING;
         for _ in 0..TRIES {
             let frozen =
                 self.freezes.iter().filter_map(|f| Some((f, f.until(t)?))).max_by_key(|(_, end)| *end);
-            let (to, rule, because) = if let Some((freeze, end)) = frozen {
+            let (to, rule, because) = if let Some((freeze, mut end)) = frozen {
+                while touching > 0
+                    && end <= horizon
+                    && let Some(later) = freeze.until(end).filter(|later| *later > end)
+                {
+                    end = later;
+                    touching -= 1;
+                }
                 (
                     Some(end),
                     format!("freeze {}", freeze.name),
@@ -168,6 +188,14 @@ impl<'p> Calendar<'p> {
             }
         }
         (None, waits)
+    }
+
+    /// When the windows that are open at `t` close, or the next freeze begins; nothing if neither is known.
+    pub(super) fn closes(&self, t: Time) -> Option<Time> {
+        let open = |windows: &[&Window]| windows.iter().filter_map(|w| w.schedule.until(t)).max();
+        let windows = [open(&self.matching), open(&self.named)];
+        let freezes = self.freezes.iter().filter_map(|f| f.next(t));
+        windows.into_iter().flatten().chain(freezes).min()
     }
 
     /// What is open at `t`, and until when, for people.

@@ -1,6 +1,6 @@
 //! What would change a decision, in words.
 
-use trueup_model::{Reason, Time, Verdict};
+use trueup_model::{Decision, Reason, Time, Verdict};
 
 use super::Case;
 use super::exceptions::Exception;
@@ -55,6 +55,16 @@ pub(super) fn would_change(
 /// Whether the reason is something that is waited for.
 pub(super) fn is_wait(rule: &str) -> bool {
     rule == "tolerance" || is_of_calendar(rule)
+}
+
+/// Whether it waits for a window or the end of a freeze.
+pub(crate) fn waits_for_calendar(decision: &Decision) -> bool {
+    decision.not_before.is_some() && decision.reasons.iter().any(|r| is_of_calendar(&r.rule))
+}
+
+/// And for nothing else.
+pub(crate) fn waits_for_calendar_only(decision: &Decision) -> bool {
+    waits_for_calendar(decision) && decision.reasons.iter().all(|r| r.rule != "tolerance")
 }
 
 fn is_of_calendar(rule: &str) -> bool {

@@ -3,7 +3,7 @@
 //! # Purpose
 //! The only place where drift becomes a fact, and where it is decided whether anything is done about it.
 //! # Reads
-//! The intent, its findings, its open approvals. If an attempt would begin and policy caps attempts: whether there is a
+//! The intent, its findings, its open approvals. If an attempt would begin: whether there is a
 //! place left within the blast radius, which takes it. Nothing outside.
 //! # Decides
 //! What became of the open attempt; findings opened, changed, resolved; the policy's decision for each; approvals
@@ -40,7 +40,7 @@ pub struct Facts {
     pub record: Option<IntentRecord>,
     pub findings: Vec<Finding>,
     pub approvals: Vec<Approval>,
-    /// The answer to asking for a place, if an attempt would begin under caps.
+    /// The answer to asking for a place, if an attempt would begin.
     pub place: Option<Reserved>,
 }
 

@@ -103,7 +103,7 @@ impl Step for Escalate<'_> {
                 writes.extend(notices.approval(finding, &approval));
                 writes.push(Write::Approval(Box::new(approval)));
             }
-            writes.extend(notices.escalated(finding, job.attempts, &job.plan));
+            writes.extend(notices.escalated(finding, job.attempts, &job.plan, state.attempts.last_at));
             writes.push(Write::Finding(Box::new(Finding { persistent: true, ..finding.clone() })));
         }
         state.attempts.escalated = true;

@@ -6,19 +6,20 @@
 //! # Reads
 //! Collecting: the outboxes of all partitions. Delivering: what the channel answered.
 //! # Decides
-//! Collecting: one delivery per channel and tenant, grouped by topic, plane, kind and cause. Delivering: the fact.
+//! Collecting: one delivery per channel and tenant, grouped by topic, plane, kind and cause; if there are too many
+//! for one commit, those of the oldest notices, and the rest at once after it. Delivering: the fact.
 //! # Guarantees
 //! A notice is in one delivery per channel that wants it, whatever dies when: the deliveries are enqueued by the same
 //! commit that takes the notices. A delivery is tried for hours ([`crate::retries`]); a receiver deduplicates by its key.
 //! One that fails for good is an event, is tried once more later, and then stays with the dead letters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde_json::json;
 use trueup_model::{
     Commit, CorrelationId, Delivery, DriftKind, Duration, EventKind, Fault, Job, JobId, Next, Notice,
-    Outcome, PlaneKind, Queue, Receipt, StepName, Time, Topic, Write,
+    Outcome, PlaneKind, Queue, Receipt, Severity, StepName, Time, Topic, Write,
     cause::{Member, by_cause},
     job::{self, Cx, collect_id},
     notice::{MAX_COLLECTED, MAX_EXAMPLES, NoticeGroup},
@@ -30,6 +31,9 @@ use crate::{Ports, Rules, Step, compare::bounded, events, retries::is_last};
 const ONCE_MORE: Duration = Duration::minutes(10);
 /// Groups in one delivery; what is beyond is counted with the last.
 const MAX_GROUPS: usize = 20;
+/// Deliveries of one collection: with the next collection they fit one commit (`MAX_PARTS`). The rest is collected at once
+/// after it.
+const MAX_DELIVERIES: usize = 400;
 
 #[derive(Debug)]
 pub struct Notify<'a>(pub &'a Rules);
@@ -104,30 +108,49 @@ fn told(cx: &Cx, delivery: &Delivery, kind: EventKind, answer: serde_json::Value
     events::of_tenant(cx, kind, &delivery.tenant, CorrelationId::derive(&[cx.job.as_str()]), data)
 }
 
-fn collected(cx: &Cx, rules: &Rules, notices: Vec<Notice>) -> Commit {
-    let taken = notices.iter().map(|n| n.id.clone()).collect::<Vec<_>>();
+fn collected(cx: &Cx, rules: &Rules, mut notices: Vec<Notice>) -> Commit {
     let mut commit = Commit::default();
-    if !taken.is_empty() {
-        commit.writes.push(Write::Taken(taken));
+    let found = notices.len();
+    let deliveries = deliveries(rules, &mut notices);
+    if !notices.is_empty() {
+        commit.writes.push(Write::Taken(notices.iter().map(|n| n.id.clone()).collect()));
         // While there is something to tell it comes again, and the tick cannot enqueue another one (E8).
-        let at = (notices.len() < MAX_COLLECTED).then(|| cx.now + rules.settings.digest());
+        let is_all = notices.len() == found && found < MAX_COLLECTED;
+        let at = is_all.then(|| cx.now + rules.settings.digest());
         commit.next.extend(next(collect_id(), job::Notify { deliver: None, kept: None }, at));
     }
-    for route in &rules.routes {
-        let mut tenants: BTreeMap<&str, Vec<&Notice>> = BTreeMap::new();
-        for notice in notices.iter().filter(|n| route.wants(n)) {
-            tenants.entry(&notice.intent.tenant).or_default().push(notice);
-        }
-        for (tenant, notices) in tenants {
-            let named = notices.iter().map(|n| n.id.as_str());
-            let id = ["deliver", route.channel.as_str(), tenant].into_iter().chain(named).collect::<Vec<_>>();
-            let (channel, tenant) = (route.channel.clone(), tenant.to_owned());
-            let delivery = Delivery { channel, tenant, at: cx.now, groups: groups(&notices) };
-            let job = job::Notify { deliver: Some(delivery), kept: None };
-            commit.next.extend(next(JobId::derive(&id), job, None));
-        }
+    for ((channel, tenant), of) in deliveries {
+        let told: Vec<&Notice> = of.into_iter().filter_map(|n| notices.get(n)).collect();
+        let named = told.iter().map(|n| n.id.as_str());
+        let id = ["deliver", channel, &tenant].into_iter().chain(named).collect::<Vec<_>>();
+        let id = JobId::derive(&id);
+        let delivery = Delivery { channel: channel.to_owned(), tenant, at: cx.now, groups: groups(&told) };
+        commit.next.extend(next(id, job::Notify { deliver: Some(delivery), kept: None }, None));
     }
     commit
+}
+
+/// Channel and tenant, and the places of what they are told among the notices.
+type Deliveries<'a> = BTreeMap<(&'a str, String), Vec<usize>>;
+
+/// The deliveries for the oldest notices: as many as fit. The notices beyond stay where they are. The first always goes,
+/// or nothing would.
+fn deliveries<'a>(rules: &'a Rules, notices: &mut Vec<Notice>) -> Deliveries<'a> {
+    let mut all = Deliveries::new();
+    for (n, notice) in notices.iter().enumerate() {
+        let wanting = rules.routes.iter().filter(|route| route.wants(notice));
+        let places: BTreeSet<_> =
+            wanting.map(|r| (r.channel.as_str(), notice.intent.tenant.clone())).collect();
+        let new = places.iter().filter(|place| !all.contains_key(place)).count();
+        if n > 0 && all.len() + new > MAX_DELIVERIES {
+            notices.truncate(n);
+            break;
+        }
+        for place in places {
+            all.entry(place).or_default().push(n);
+        }
+    }
+    all
 }
 
 fn groups(notices: &[&Notice]) -> Vec<NoticeGroup> {
@@ -153,11 +176,18 @@ fn groups(notices: &[&Notice]) -> Vec<NoticeGroup> {
             });
         }
     }
-    all.sort_by(|a, b| b.members.cmp(&a.members).then_with(|| (a.topic, &a.cause).cmp(&(b.topic, &b.cause))));
-    if all.len() > MAX_GROUPS {
-        let rest: u32 = all.split_off(MAX_GROUPS).iter().map(|g| g.members).sum();
+    // That remediation was stopped comes first, and is never counted with others.
+    let is_alarm = |g: &NoticeGroup| g.topic == Topic::BlastRadius;
+    all.sort_by(|a, b| {
+        let larger = is_alarm(b).cmp(&is_alarm(a)).then_with(|| b.members.cmp(&a.members));
+        larger.then_with(|| (a.topic, &a.cause).cmp(&(b.topic, &b.cause)))
+    });
+    let shown = MAX_GROUPS.max(all.iter().filter(|g| is_alarm(g)).count() + 1);
+    if all.len() > shown {
+        let rest = all.split_off(shown);
         if let Some(last) = all.last_mut() {
-            last.members = last.members.saturating_add(rest);
+            last.members = rest.iter().fold(last.members, |n, g| n.saturating_add(g.members));
+            last.severity = rest.iter().map(|g| g.severity).fold(last.severity, Severity::max);
             last.cause = "several".into();
         }
     }

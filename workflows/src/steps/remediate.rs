@@ -3,7 +3,8 @@
 //! # Purpose
 //! The only step that changes a plane.
 //! # Reads
-//! The record, to see that the run still holds the intent and that the plan still fits; then the plane's answer.
+//! The record, to see that the run still holds the intent and that the plan still fits; windows, freezes and incidents of the
+//! policy, to see that it may be done now; then the plane's answer.
 //! # Decides
 //! The next action; or the end of the run, with the look that will judge the attempt; or, if the plane refused for
 //! good, that the attempt has failed.
@@ -29,7 +30,7 @@ pub struct Remediate<'a>(pub &'a Rules);
 pub enum Facts {
     /// The intent is gone, or another run holds it. Nothing was done.
     NotHeld,
-    /// The plan does not fit any more. Nothing was done.
+    /// The plan does not fit any more, or not now: the next look decides. Nothing was done.
     Withdrawn(Box<IntentRecord>),
     Applied(Box<IntentRecord>, Receipt),
     /// For good; says why.
@@ -47,7 +48,9 @@ impl Step for Remediate<'_> {
             return Ok(Facts::NotHeld);
         };
         let record = Box::new(record);
-        if withdrawn(&record, job.generation).is_some() {
+        // It may have waited in its queue for long: a freeze or an incident may have begun, a window may have closed.
+        let may = |kind| self.0.policy.may_act_now(&record.intent, kind, cx.now);
+        if withdrawn(&record, job.generation).is_some() || !job.plan.actions.iter().all(|p| may(p.kind)) {
             return Ok(Facts::Withdrawn(record));
         }
         let Some(planned) = job.plan.actions.get(job.index) else {

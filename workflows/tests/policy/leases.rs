@@ -88,6 +88,27 @@ fn nothing_of_a_privileged_application_is_set_aside() {
 }
 
 #[test]
+fn no_exception_hides_what_is_privileged_or_in_an_incident_or_crosses_a_boundary() {
+    let hides = exception("ignore", "");
+    let incident = "[[incident]]\nname = 'i'\nticket = 'SEC-7'\nsince = 2026-01-09T00:00:00Z\nuntil = 2026-01-11T00:00:00Z\n";
+    let boundary = "[[boundary]]\nname = 'b'\ngroups = ['group:g1']\ntenants = ['other']\n";
+    let missing = drift(DriftKind::MissingAssignment);
+    let table = [
+        ("", json!({}), WITHIN, true),
+        ("", json!({"privileged": true}), WITHIN, false),
+        (incident, json!({}), WITHIN, false),
+        (incident, json!({}), "2026-01-11T00:00:00Z", true),
+        (boundary, json!({}), WITHIN, false),
+        (boundary, json!({"tenant": "other"}), WITHIN, true),
+    ];
+    for (sections, more, now, hidden) in table {
+        let left =
+            with(&format!("{hides}{sections}")).ignore(&intent(more.clone()), missing.clone(), at(now));
+        assert_eq!(left.drift.is_none(), hidden, "{sections} {more} {now}");
+    }
+}
+
+#[test]
 fn an_exception_that_ignores_takes_all_of_it_while_it_lasts() {
     let policy = with(&exception("ignore", "kinds = ['scope_mismatch']"));
     let intent = intent(json!({}));

@@ -121,3 +121,16 @@ fn what_cannot_be_read_is_counted_and_other_events_are_passed_over() {
     assert_eq!((replayed.changed.len(), replayed.same, replayed.unreadable), (0, 1, 3));
     assert_eq!(fine.event_data["decision"]["verdict"], json!(Verdict::Automatic));
 }
+
+/// What is overdue waits for nothing: when the ladder allows the next attempt is no difference of policies.
+#[test]
+fn an_overdue_decision_is_the_same_again() {
+    let (policy, low) = (Policy::default(), intent(json!({"criticality": "standard"})));
+    let missing = drift(DriftKind::MissingAssignment);
+    let now = t0() + Duration::days(30);
+    let mut event = event(&policy, &Case { now, ..case(&low, &missing) });
+    assert!(event.event_data["decision"]["reasons"].to_string().contains("\"overdue\""));
+    event.event_data["decision"]["not_before"] = json!(now + Duration::hours(1));
+    let replayed = replay([event].iter(), &policy);
+    assert_eq!((replayed.changed, replayed.same), (vec![], 1));
+}

@@ -207,3 +207,43 @@ fn times_at_the_edge_of_the_calendar_are_survived() {
         policy.ignore(&low, missing, now + Duration::zero());
     }
 }
+
+/// Each minute of a working day is a span of its own: it ends in the evening, not never.
+#[test]
+fn a_freeze_of_many_short_spans_ends_where_the_last_one_ends() {
+    let freeze =
+        "[[freeze]]\nname = 'day'\ncron = '* 8-17 * * 1-5'\nduration = '1m'\nzone = 'UTC'\nbecause = 'b'\n";
+    let policy = with(freeze);
+    // A Friday.
+    assert_eq!(when(&policy, "2026-01-09T08:00:30Z"), "2026-01-09T18:00:00Z");
+    let night = with(&format!("{freeze}{}", window("early", "0 7 * * *", "2h", "UTC", "")));
+    assert_eq!(when(&night, "2026-01-09T08:00:30Z"), "2026-01-10T07:00:00Z");
+    // It never comes: said so, within bounds.
+    let never = with(&format!("{freeze}{}", window("noon", "0 12 * * 1-5", "1h", "UTC", "")));
+    let d = decided(&never, &intent(json!({})), at("2026-01-09T08:00:30Z"));
+    assert_eq!(d.decision.verdict, Verdict::Review);
+}
+
+#[test]
+fn what_was_decided_may_be_done_while_windows_freezes_incidents_and_the_mode_allow_it() {
+    let freeze =
+        "[[freeze]]\nname = 'f'\nfrom = 2026-01-11T22:00:00Z\nto = 2026-01-11T23:00:00Z\nbecause = 'b'\n";
+    let incident = "[[incident]]\nname = 'i'\nticket = 't'\nsince = 2026-01-12T22:00:00Z\nuntil = 2026-01-12T23:00:00Z\nkinds = ['missing_assignment']\n";
+    let nights = window("nights", "0 22 * * *", "6h", "UTC", "");
+    let policy = with(&format!("{freeze}{incident}{nights}"));
+    let table = [
+        (json!({}), "2026-01-10T21:59:59Z", false),
+        (json!({}), "2026-01-10T22:00:00Z", true),
+        (json!({}), "2026-01-11T22:30:00Z", false),
+        (json!({}), "2026-01-11T23:00:00Z", true),
+        (json!({}), "2026-01-12T22:30:00Z", false),
+        (json!({}), "2026-01-12T23:00:00Z", true),
+        (json!({"mode": "propose"}), "2026-01-10T22:00:00Z", false),
+        (json!({"windows": ["nosuch"]}), "2026-01-10T22:00:00Z", false),
+    ];
+    for (more, now, expected) in table {
+        let may = policy.may_act_now(&intent(more.clone()), DriftKind::MissingAssignment, at(now));
+        assert_eq!(may, expected, "{more} {now}");
+    }
+    assert!(policy.may_act_now(&intent(json!({})), DriftKind::VersionMismatch, at("2026-01-12T22:30:00Z")));
+}

@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- (allow-oom: without it no job of a plane would end, and no memory become free)
 -- draw: one process asks for calls of one connection, for its callers of one lane. The rules are those of
 -- `budgets/flow.rs`; a test holds one against the other.
 -- KEYS: 1 state of the connection, 2 who waits

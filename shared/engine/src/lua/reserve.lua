@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- (allow-oom: one small member; without it no remediation would end)
 -- reserve: take a place for one automatic attempt, or trip the blast-radius switch.
 -- KEYS: 1 places of a tenant on a plane by time, 2 trips
 -- ARGV: tenant.plane, member, now in milliseconds, window in milliseconds, how long a place is remembered,

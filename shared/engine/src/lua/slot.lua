@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- (allow-oom: without it no job of a plane would end, and no memory become free)
 -- slot: takes one of the slots for calls under way.
 -- KEYS: 1 slots
 -- ARGV: 1 slot, 2 how many there are for this lane, 3 milliseconds for which it is taken

@@ -2,8 +2,9 @@
 //!
 //! # Guarantees
 //! Doing an action again does no more than the first time: a deployment is known by what it deploys and by its derived
-//! name, and one that was just made is remembered until the site lists it. A creation without an answer is not repeated
-//! before the site had time to list it.
+//! name, and one that was just made is remembered (by this process) until the site lists it. A creation without an answer
+//! puts the action off until the site had time to list it, whichever process goes on. Nothing is deleted to make room
+//! unless the site says that one exists already.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +17,7 @@ use super::deploy::{Step, Wanted, steps};
 use super::parse::{Collection, Created, Deployment, Rules};
 use super::service::Service;
 use super::{query, request};
+use crate::http::Answer;
 
 /// For this long a deployment of ours counts although the site does not list it.
 const LISTED_WITHIN: Duration = Duration::minutes(15);
@@ -109,6 +111,15 @@ fn split(scopes: &BTreeSet<Scope>) -> Result<(BTreeSet<String>, BTreeSet<u32>), 
         }
     }
     Ok((collections, devices))
+}
+
+/// Whether the site refused a creation because one is there. Any other refusal would meet the next try too.
+fn exists_already(answer: &Answer) -> bool {
+    let says = || {
+        let text = String::from_utf8_lossy(&answer.body).to_lowercase();
+        ["already exist", "already been deployed", "duplicate"].iter().any(|s| text.contains(s))
+    };
+    answer.status == 409 || (answer.status == 400 && says())
 }
 
 pub(crate) struct Apply<'a> {
@@ -211,14 +222,17 @@ impl Apply<'_> {
         let new = request::deploy(request::Deployment { app, ci, collection, install, now, key: self.key });
         let mut left = replaces;
         let mut answer = self.send(&new, ci, install, collection).await?;
-        if matches!(answer.status, 400 | 409) && !left.is_empty() {
+        let mut room = String::new();
+        if !left.is_empty() && exists_already(&answer) {
+            room = format!("after {left:?} had been deleted from {collection} to make room");
             for id in std::mem::take(&mut left) {
                 self.delete(ci, collection, *id).await?;
             }
-            answer = self.send(&new, ci, install, collection).await?;
+            answer = self.send(&new, ci, install, collection).await.map_err(|f| f.about(&room))?;
         }
         let status = answer.status;
-        let created: Created = self.service.read(&new, answer)?;
+        let created: Result<Created, Fault> = self.service.read(&new, answer);
+        let created = created.map_err(|f| if room.is_empty() { f } else { f.about(&room) })?;
         self.recent.note(ci, collection, Made { install, id: Some(created.id), at: now });
         self.done.push(format!("{status}: deployment {} ({install:?}) to {collection}", created.id));
         for id in left {
@@ -227,29 +241,26 @@ impl Apply<'_> {
         Ok(())
     }
 
+    /// Sends a creation. One that may have arrived is [`Fault::Throttled`] until it must be listed, so that nobody, in this
+    /// process or another, makes it again before it can be seen.
     async fn send(
         &self,
         new: &request::Request,
         ci: u32,
         install: Install,
         collection: &str,
-    ) -> Result<crate::http::Answer, Fault> {
+    ) -> Result<Answer, Fault> {
+        self.service.signed_in().await?;
         let at = self.service.http.clock().now();
         let sent = self.service.send_once(new, self.key).await;
-        // No answer, or one that says nothing: it may have arrived.
-        let unknown = match &sent {
-            Err(Fault::Transient { .. }) => true,
-            Ok(answer) => answer.status >= 500 || (answer.status < 300 && self.unread(new, answer)),
-            Err(_) => false,
-        };
-        if unknown {
-            self.recent.note(ci, collection, Made { install, id: None, at });
-        }
-        sent
-    }
-
-    fn unread(&self, new: &request::Request, answer: &crate::http::Answer) -> bool {
-        self.service.read::<Created>(new, answer.clone()).is_err()
+        let Some(why) = self.service.unclear::<Created>(new, &sent) else { return sent };
+        self.recent.note(ci, collection, Made { install, id: None, at });
+        Err(Fault::Throttled {
+            until: at + LISTED_WITHIN,
+            what: format!(
+                "a deployment of {ci} to {collection} was sent and not answered ({why}): whether it was made is looked up when it must be listed"
+            ),
+        })
     }
 
     async fn delete(&mut self, ci: u32, collection: &str, id: u32) -> Result<(), Fault> {

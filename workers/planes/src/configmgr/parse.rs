@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use trueup_model::intent::Install;
-use trueup_model::{DateTime, Time, Utc};
+use trueup_model::{DateTime, Duration, Time, Utc};
 
 /// A page of a list. By key the answer is one too.
 #[derive(Debug, Deserialize)]
@@ -171,11 +171,15 @@ pub struct Operation {
     pub value: Option<u64>,
 }
 
-/// A time of the future is taken as now; the site's words for never (1970, 1980) as none.
+/// How far clocks may be apart.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
+
+/// A time a moment ahead of us is taken as now. One in the future tells nothing (it must not pass for a report after an
+/// action), as do the site's words for never (1970, 1980).
 pub fn time(text: Option<&str>, now: Time) -> Option<Time> {
     const NEVER: i64 = 400_000_000;
     let at = DateTime::parse_from_rfc3339(text?).ok()?.with_timezone(&Utc);
-    (at.timestamp() > NEVER).then(|| at.min(now))
+    (at.timestamp() > NEVER && at <= now + CLOCK_SKEW).then(|| at.min(now))
 }
 
 #[cfg(test)]
@@ -200,7 +204,10 @@ mod tests {
     #[test]
     fn times() {
         let now: Time = "2026-11-21T10:00:00Z".parse().unwrap();
-        assert_eq!(time(Some("2030-01-01T00:00:00Z"), now), Some(now));
+        assert_eq!(time(Some("2026-11-21T10:05:00Z"), now), Some(now));
+        for ahead in ["2026-11-21T10:05:01Z", "2030-01-01T00:00:00Z"] {
+            assert_eq!(time(Some(ahead), now), None, "a clock that is ahead tells nothing");
+        }
         assert_eq!(time(Some("2025-02-15T23:13:23Z"), now).unwrap().timestamp(), 1_739_661_203);
         for never in [None, Some("1970-01-01T00:00:00Z"), Some("1980-01-01T06:00:00Z"), Some("yesterday")] {
             assert_eq!(time(never, now), None);

@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! The token goes to the configured origin only: a `nextLink` to another one is refused. Lists are bounded in pages and
-//! rows, and end when a page leads back. A creation is sent once: whether one without an answer arrived is for the caller
+//! rows, and end when a page leads back; a later page that is put off for a moment is waited for. A creation is sent once: whether one without an answer arrived is for the caller
 //! to find out.
 
 use std::collections::HashSet;
@@ -18,6 +18,7 @@ use super::parse::Page;
 use super::query::{PAGE, Query};
 use super::request::Request;
 use crate::http::{Answer, Auth, Call, Cost, Http, Lane, Payload, parse_json};
+use crate::put_off::Waits;
 
 /// Names of budgets.
 pub(crate) const CALLS: &str = "calls";
@@ -85,6 +86,26 @@ impl Service {
         Ok(answer)
     }
 
+    /// There is a token, so that what fails afterwards failed at sending.
+    pub(crate) async fn signed_in(&self) -> Result<(), Fault> {
+        self.tokens.get(&self.http, None).await.map(drop)
+    }
+
+    /// Why it is unknown whether what [`Self::send_once`] sent was done: no answer, or one that does not tell.
+    pub(crate) fn unclear<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        sent: &Result<Answer, Fault>,
+    ) -> Option<Fault> {
+        match sent {
+            Err(fault @ Fault::Transient { .. }) => Some(fault.clone()),
+            Ok(answer) if answer.status < 300 || answer.status == 408 || answer.status >= 500 => {
+                self.read::<T>(request, answer.clone()).err()
+            }
+            _ => None,
+        }
+    }
+
     /// What an answer of [`Self::send_once`] says, if it is a success.
     pub(crate) fn read<T: DeserializeOwned>(&self, request: &Request, answer: Answer) -> Result<T, Fault> {
         let call = self.call(request, None)?;
@@ -140,9 +161,10 @@ impl Service {
     pub(crate) async fn rows<T: DeserializeOwned>(&self, query: &Query) -> Result<Vec<T>, Fault> {
         let mut all: Vec<T> = Vec::new();
         let mut pages = 0;
+        let waits = Waits::new(self.http.clock());
         let mut from: Option<Value> = None;
         loop {
-            let mut window = self.window(query, from.as_ref(), &mut pages).await?;
+            let mut window = self.window(query, from.as_ref(), &mut pages, &waits).await?;
             let full = window.len() >= PAGE;
             if full {
                 // The last key may go on in the next window, so it is read again from its beginning.
@@ -173,6 +195,7 @@ impl Service {
         query: &Query,
         from: Option<&Value>,
         pages: &mut usize,
+        waits: &Waits,
     ) -> Result<Vec<Value>, Fault> {
         let first = self.call(&query.page(from), None)?;
         let (mut rows, mut seen) = (Vec::new(), HashSet::from([first.url.clone()]));
@@ -182,7 +205,10 @@ impl Service {
             if *pages > MAX_PAGES {
                 return Err(Fault::permanent(format!("{} has more than {MAX_PAGES} pages", query.template)));
             }
-            let page: Page = self.json(call).await?;
+            let page: Page = match *pages {
+                1 => self.json(call).await?,
+                _ => waits.page(|| self.json(call.clone())).await?,
+            };
             rows.extend(page.value);
             next = match page.next {
                 None => None,

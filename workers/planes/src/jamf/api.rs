@@ -2,7 +2,8 @@
 //!
 //! # Guarantees
 //! A list is read whole or not at all: pages that bring nothing new, or fewer computers than Jamf Pro itself counts, are a
-//! fault, never a small fleet. Pages are bounded by the count that the first of them told.
+//! fault, never a small fleet. Pages are bounded by the count that the first of them told. A later page that is put off
+//! for a moment is waited for.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::request::{self, Request, Version, XML};
 use super::token::Tokens;
 use super::xml::{self, Element};
 use crate::http::{Answer, Auth, Call, Http, Payload, parse_json};
+use crate::put_off::Waits;
 
 /// Pages of the inventory beyond which it is given up.
 const MAX_PAGES: u64 = 20_000;
@@ -158,7 +160,8 @@ impl Api {
         };
         take(&mut fleet, first, 0)?;
         // Boxed before it is buffered: a borrowing closure in a stream is not general enough for `Send`.
-        let reads: Vec<_> = (1..pages).map(|n| Box::pin(self.page(n))).collect();
+        let waits = &Waits::new(self.http.clock());
+        let reads: Vec<_> = (1..pages).map(|n| Box::pin(waits.page(move || self.page(n)))).collect();
         let mut reads = futures::stream::iter(reads).buffered(AT_ONCE);
         let mut n = 0;
         while let Some(page) = reads.next().await {

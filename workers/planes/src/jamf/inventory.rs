@@ -3,7 +3,8 @@
 //!
 //! # Decides
 //! How fresh a computer's list of applications is: `reportDate` (the inventory they came with) where Jamf Pro tells it,
-//! else `lastCheckIn`, else `lastContact`. A time in the future is taken as now.
+//! else `lastCheckIn`, else `lastContact`. A time in the future tells
+//! nothing: it must not pass for a report after an action.
 //!
 //! # Guarantees
 //! Memory is bounded by distinct applications and computers, not by their product; a computer that comes twice (it moved
@@ -13,10 +14,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 use trueup_model::observed::VersionSeen;
-use trueup_model::{DateTime, Time, Utc};
+use trueup_model::{DateTime, Duration, Time, Utc};
 
 /// Distinct applications (name, bundle, version) beyond which a fleet is not believed.
 const MAX_KINDS: usize = 2_000_000;
+/// How far clocks may be apart.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
 /// Longest name or version that is kept, in bytes.
 const MAX_NAME: usize = 512;
 
@@ -58,9 +61,11 @@ impl Computer {
         let general = self.general.as_ref()?;
         let read = |text: &Option<String>| {
             let time = DateTime::parse_from_rfc3339(text.as_deref()?).ok()?.with_timezone(&Utc);
-            (time.timestamp() > 0).then_some(time.min(now))
+            (time.timestamp() > 0).then_some(time)
         };
-        [&general.report_date, &general.last_check_in, &general.last_contact].into_iter().find_map(read)
+        let told = [&general.report_date, &general.last_check_in, &general.last_contact];
+        let time = told.into_iter().find_map(read)?;
+        (time <= now + CLOCK_SKEW).then(|| time.min(now))
     }
 }
 
@@ -236,7 +241,9 @@ mod tests {
                 t("2026-11-18T00:00:00.5Z"),
             ),
             (json!({"lastContact": "2026-11-20T02:00:00+02:00"}), t("2026-11-20T00:00:00Z")),
-            (json!({"lastCheckIn": "2031-01-01T00:00:00Z"}), Some(now())),
+            (json!({"lastCheckIn": "2026-11-21T10:05:00Z"}), Some(now())),
+            (json!({"lastCheckIn": "2026-11-21T10:05:01Z"}), None),
+            (json!({"reportDate": "2031-01-01T00:00:00Z", "lastContact": "2026-11-20T00:00:00Z"}), None),
             (
                 json!({"reportDate": "", "lastCheckIn": "yesterday", "lastContact": "1970-01-01T00:00:00Z"}),
                 None,

@@ -181,6 +181,14 @@ pub fn lost(sent: &Policy, now: &Policy) -> Option<String> {
     (!lost.is_empty()).then(|| format!("{}{more}", lost.join(", ")))
 }
 
+/// Whether writing what is wanted once more leaves nobody reached who was kept out: limitations, and exclusions that the
+/// action does not name, cannot be brought back that way.
+pub fn restorable(sent: &Policy, now: &Policy, wanted: &Wanted<'_>) -> bool {
+    let again = merge(now, wanted).ok().flatten().map(|change| change.next);
+    let excluded = again.as_ref().map_or(&now.exclusions, |next| &next.exclusions);
+    sent.rest.is_subset(&now.rest) && sent.exclusions.iter().zip(excluded).all(|(a, b)| a.is_subset(b))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

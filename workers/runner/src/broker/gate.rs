@@ -25,6 +25,8 @@ const COME_AGAIN: Span = Span::seconds(1);
 const AWAY: Duration = Duration::from_millis(200);
 /// Between two looks for a slot that another process may have freed.
 const SLOTS: Duration = Duration::from_millis(50);
+/// Draws in a row for one caller.
+const DRAWS: usize = 3;
 
 #[derive(Debug)]
 struct Caller {
@@ -125,6 +127,8 @@ struct NotYet {
     until: Option<Time>,
     what: String,
     why: Option<Why>,
+    /// Calls that need other budgets might get through.
+    only_this_budget: bool,
 }
 
 impl Keeper {
@@ -133,7 +137,8 @@ impl Keeper {
             while let Ok(caller) = self.arrivals.try_recv() {
                 self.queues[caller.lane as usize].push_back(caller);
             }
-            let Some(lane) = self.first() else {
+            let lanes = self.lanes();
+            let Some(lane) = lanes.first().copied() else {
                 self.slot = None;
                 match self.arrivals.recv().await {
                     Some(caller) => self.queues[caller.lane as usize].push_back(caller),
@@ -141,21 +146,37 @@ impl Keeper {
                 }
                 continue;
             };
-            if let Err(not_yet) = self.serve(lane).await {
+            if let Err(not_yet) = self.serve_one_of(&lanes).await {
                 self.put_off(&not_yet);
                 self.rest(lane, not_yet.again).await;
             }
         }
     }
 
-    /// The lane of the next caller; those who went away are forgotten.
-    fn first(&mut self) -> Option<Lane> {
+    /// Who waits for one budget holds up nobody who needs another: the next lane has its turn then.
+    async fn serve_one_of(&mut self, lanes: &[Lane]) -> Result<(), NotYet> {
+        let mut first: Option<NotYet> = None;
+        for lane in lanes {
+            match self.serve(*lane).await {
+                Ok(()) => return Ok(()),
+                Err(not_yet) if not_yet.only_this_budget => {
+                    let soonest = first.as_ref().map_or(not_yet.again, |f| f.again.min(not_yet.again));
+                    first = Some(NotYet { again: soonest, ..first.unwrap_or(not_yet) });
+                }
+                Err(not_yet) => return Err(first.unwrap_or(not_yet)),
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// The lanes in which somebody waits, the first one first; those who went away are forgotten.
+    fn lanes(&mut self) -> Vec<Lane> {
         for queue in &mut self.queues {
             while queue.front().is_some_and(|c| c.reply.is_closed()) {
                 queue.pop_front();
             }
         }
-        Lane::ALL.into_iter().find(|lane| !self.queues[*lane as usize].is_empty())
+        Lane::ALL.into_iter().filter(|lane| !self.queues[*lane as usize].is_empty()).collect()
     }
 
     /// Lets the first caller of a lane through.
@@ -188,6 +209,7 @@ impl Keeper {
                 until: Some(until),
                 what: Why::AskedToWait.explain(""),
                 why: Some(Why::AskedToWait),
+                only_this_budget: false,
             }),
             None => Ok(()),
         }
@@ -203,26 +225,46 @@ impl Keeper {
         let id = format!("{}/{}", self.fleet.who, self.slots);
         let (connection, budgets) = (&self.limits.connection, self.fleet.store.budgets());
         let taken = budgets.take_slot(connection, &id, at_most, lane, LEASE, self.fleet.pace()).await;
-        // Also where the answer was lost: it is freed with the value.
-        let slot = Slot::new(self.fleet.clone(), connection, id, self.shared.freed.clone());
+        let slot = |freed| Slot::new(self.fleet.clone(), connection, id, freed);
         match taken {
             Ok(true) => {
-                self.slot = Some(slot);
+                self.slot = Some(slot(self.shared.freed.clone()));
                 Ok(())
             }
             Ok(false) => {
                 let what =
                     format!("the fleet has {at_most} calls under way already, as many as this plane bears");
-                Err(NotYet { again: SLOTS, until: None, what, why: None })
+                Err(NotYet { again: SLOTS, until: None, what, why: None, only_this_budget: false })
             }
-            Err(e) => Err(away(&e)),
+            Err(e) => {
+                // The answer may have been lost: it is freed, which wakes nobody, since there may have been none.
+                drop(slot(Arc::default()));
+                Err(away(&e))
+            }
         }
     }
 
     /// Draws what the first caller of a lane lacks, and as much as those behind it want.
     async fn have_credit(&mut self, lane: Lane) -> Result<(), NotYet> {
+        // While something is drawn, other credit may get too old.
+        for _ in 0..DRAWS {
+            if self.draw(lane).await? {
+                return Ok(());
+            }
+        }
+        Err(NotYet {
+            again: AWAY,
+            until: None,
+            what: "not sent, what was drawn for it got too old".into(),
+            why: None,
+            only_this_budget: false,
+        })
+    }
+
+    /// Whether the first caller of a lane has all it needs; if not, draws what it lacks.
+    async fn draw(&mut self, lane: Lane) -> Result<bool, NotYet> {
         let queue = &self.queues[lane as usize];
-        let Some(first) = queue.front() else { return Ok(()) };
+        let Some(first) = queue.front() else { return Ok(true) };
         let now = Instant::now();
         let of = |cost: &Cost, name: &str| cost.iter().find(|(n, _)| *n == name).map_or(0, |(_, n)| n);
         let (mut wanted, mut lacking, mut limited) = (Vec::new(), Vec::new(), false);
@@ -238,7 +280,7 @@ impl Keeper {
             }
         }
         if limited && lacking.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let take = |n: &AtomicU32| n.swap(0, Ordering::Relaxed);
         let ask = Ask {
@@ -261,10 +303,11 @@ impl Keeper {
                 for (i, grant) in lacking.into_iter().zip(grants) {
                     self.credits[i].add(grant, now);
                 }
-                Ok(())
+                Ok(!limited)
             }
             Ok(Drawn::Wait { ms, why }) => {
                 let real = Duration::from_secs_f64(ms.clamp(0.1, 86_400_000.0) / 1000.0);
+                let only_this_budget = matches!(why, Held::Budget(_));
                 let (until, what, why) = match why {
                     Held::Plane(why, failure) => {
                         (Some(ask.at.after_ms(ms)), why.explain(&failure), Some(why))
@@ -277,7 +320,7 @@ impl Keeper {
                         None,
                     ),
                 };
-                Err(NotYet { again: real, until, what, why })
+                Err(NotYet { again: real, until, what, why, only_this_budget })
             }
             Err(e) => Err(away(&e)),
         }
@@ -310,9 +353,10 @@ impl Keeper {
                 () = self.shared.freed.notified() => return,
                 caller = self.arrivals.recv() => {
                     let Some(caller) = caller else { return };
-                    let first = caller.lane;
+                    let (first, impatient) = (caller.lane, caller.deadline <= until);
                     self.queues[first as usize].push_back(caller);
-                    if first < lane || self.first().is_none() {
+                    // Who would wait too long is told so at once, not when the rest is over.
+                    if first < lane || impatient || self.lanes().is_empty() {
                         return;
                     }
                 }
@@ -327,5 +371,6 @@ fn away(e: &EngineError) -> NotYet {
         until: None,
         what: format!("not sent, nobody knows what is left of the budget: {e}"),
         why: None,
+        only_this_budget: false,
     }
 }

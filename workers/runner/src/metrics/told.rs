@@ -4,12 +4,10 @@
 //! Words that become labels are those of our own enums; anything else is `unknown`. No id of an intent, a run or a finding
 //! comes through.
 
-use std::collections::BTreeSet;
-
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use trueup_model::{
-    Commit, Condition, Criticality, DriftKind, Event, EventKind, Job, PlaneKind, Severity, Time, Topic, Write,
+    Commit, Condition, Criticality, DriftKind, Event, EventKind, Job, PlaneKind, Severity, Time, Write,
 };
 
 /// One thing to be counted.
@@ -34,7 +32,7 @@ pub(crate) enum Told {
     Escalated {
         at: At,
     },
-    /// Scope mismatch, or a violated policy.
+    /// Scope mismatch, a crossed boundary or an incident, whether or not anybody is told of it.
     Security {
         at: At,
         kind: Word,
@@ -71,28 +69,12 @@ const UNKNOWN: Word = "unknown";
 
 pub(crate) fn told(job: &Job, commit: &Commit) -> Vec<Told> {
     let mut all = Vec::new();
-    let alarming: Vec<_> = commit
-        .writes
-        .iter()
-        .filter_map(|w| match w {
-            Write::Notice(n) if n.topic == Topic::SecurityDrift => Some(n),
-            _ => None,
-        })
-        .collect();
-    let mut counted = BTreeSet::new();
     for event in &commit.events {
-        let finding = event.event_data["finding_id"].as_str();
-        let has_notice = alarming.iter().any(|n| Some(n.finding.as_str()) == finding);
-        let of_event = of_event(event, has_notice);
+        let of_event = of_event(event);
         if let Some(Told::Detected { at, kind, security: true, .. }) = &of_event {
-            counted.extend(finding);
             all.push(Told::Security { at: at.clone(), kind });
         }
         all.extend(of_event);
-    }
-    for notice in alarming.iter().filter(|n| !counted.contains(n.finding.as_str())) {
-        let at = At { tenant: notice.intent.tenant.clone(), plane: notice.plane.as_str() };
-        all.push(Told::Security { at, kind: notice.kind.as_str() });
     }
     for write in &commit.writes {
         if let Write::State { intent, state, ends_run: true, .. } = write {
@@ -105,8 +87,7 @@ pub(crate) fn told(job: &Job, commit: &Commit) -> Vec<Told> {
     all
 }
 
-/// `has_notice`: people are told of it as a matter of security.
-fn of_event(event: &Event, has_notice: bool) -> Option<Told> {
+fn of_event(event: &Event) -> Option<Told> {
     use EventKind as K;
     let data = &event.event_data;
     let at = || At { tenant: event.tenant.clone(), plane: word(&data["plane"], PlaneKind::as_str) };
@@ -120,7 +101,7 @@ fn of_event(event: &Event, has_notice: bool) -> Option<Told> {
             let kind = word(&data["drift_type"], DriftKind::as_str);
             let severity = word(&data["severity"], severity);
             let criticality = word(&data["criticality"], criticality);
-            let security = has_notice || kind == DriftKind::ScopeMismatch.as_str();
+            let security = data["security"] == Value::Bool(true);
             Told::Detected { at: at(), kind, severity, criticality, security }
         }
         K::DriftResolved => {

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 use trueup_model::{
-    ActiveRun, Approval, ApprovalKind, Attempts, Commit, Condition, Drift, DriftKind, EventKind, Finding,
-    IntentRecord, IntentState, Job, Next, PlaneKind, Reserved, Time, Verdict, Write,
+    ActiveRun, Approval, ApprovalKind, Attempts, Commit, Condition, Drift, DriftKind, Duration, EventKind,
+    Finding, IntentRecord, IntentState, Job, Next, PlaneKind, Reserved, Time, Verdict, Write,
     job::{self, Cx},
     run::Illegal,
 };
@@ -15,7 +15,10 @@ use super::findings::{self, Change};
 use super::{approvals, tell};
 use crate::events::Events;
 use crate::notices::Notices;
-use crate::{Rules, transitions};
+use crate::{Rules, policy, transitions};
+
+/// The longest that a look is put off so that not all come at once when a window opens.
+const SPREAD: Duration = Duration::minutes(15);
 
 pub(super) struct Case<'a> {
     pub(super) cx: &'a Cx,
@@ -79,7 +82,21 @@ impl<'a> Case<'a> {
             Follow::Attempt(_) => Some(self.began() + self.rules.settings.verify_after()),
             Follow::Escalate => None,
         };
-        course.decisions.values().filter_map(|a| a.decided.decision.not_before).chain(wanted).min()
+        let decided = course.decisions.iter().filter_map(|(kind, asked)| {
+            let decision = &asked.decided.decision;
+            let at = decision.not_before?;
+            Some(if policy::waits_for_calendar(decision) { self.spread(*kind, at) } else { at })
+        });
+        decided.chain(wanted).min()
+    }
+
+    /// A while after `at`, when a window opens or a freeze ends for many: each intent has its own place in the first quarter
+    /// of an hour, or of what there is until it closes again. The decision itself is not later.
+    fn spread(&self, kind: DriftKind, at: Time) -> Time {
+        let intent = &self.record.intent;
+        let open = self.rules.policy.closes(intent, kind, at).map_or(SPREAD, |end| (end - at) / 4);
+        let ms = open.clamp(Duration::zero(), SPREAD).num_milliseconds() as f64;
+        at.checked_add_signed(Duration::milliseconds((ms * intent.key.spread()) as i64)).unwrap_or(at)
     }
 
     /// What became of each kind: findings, decisions, approvals, notices.
@@ -146,11 +163,15 @@ impl<'a> Case<'a> {
         let acting = matches!(course.follow, Follow::Attempt(_));
         let triggered = acting && course.ready.iter().any(|d| d.kind == kind);
         match change {
-            Change::Opened => tell::drift(EventKind::DriftDetected, &finding, triggered, events),
-            Change::Changed => tell::drift(EventKind::DriftChanged, &finding, triggered, events),
+            Change::Opened => {
+                tell::drift(EventKind::DriftDetected, &finding, triggered, asked.decided.security, events)
+            }
+            Change::Changed => {
+                tell::drift(EventKind::DriftChanged, &finding, triggered, asked.decided.security, events)
+            }
             Change::Same => {}
         }
-        tell::policy(decision, &finding, &asked.case, events);
+        tell::policy(decision, &finding, asked, events);
         let ask = match finding.decision.verdict {
             Verdict::Review => Some(ApprovalKind::Review),
             // The board is asked by the job that escalates.

@@ -4,7 +4,7 @@
 //! Twice from the same: once in `gather`, to know whether a place must be asked for, and once in `decide`, with the
 //! answer. Both take the time at which the job began, so that they cannot come to different conclusions.
 //! # Guarantees
-//! Under caps, no attempt without a place.
+//! No attempt without a place.
 
 use std::collections::BTreeMap;
 
@@ -51,14 +51,11 @@ pub(super) struct Course<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// What would be done if nothing capped it; and the caps that do, if it is an attempt.
+    /// The caps on an attempt, if one would begin. Also where policy has none: a switch that has tripped holds until it
+    /// is rearmed, whatever becomes of the caps.
     pub(super) fn wants_place(self) -> Option<Caps> {
-        let course = self.uncapped();
-        self.caps().filter(|_| matches!(course.follow, Follow::Attempt(_)))
-    }
-
-    fn caps(self) -> Option<Caps> {
-        self.rules.policy.caps(&self.record.intent).filter(|caps| !caps.is_none())
+        let is_attempt = matches!(self.uncapped().follow, Follow::Attempt(_));
+        is_attempt.then(|| self.rules.policy.caps(&self.record.intent).unwrap_or_default())
     }
 
     /// What is done, given the answer to asking for a place.
@@ -70,7 +67,6 @@ impl<'a> Known<'a> {
         match place {
             Some(Reserved::Granted) => course,
             Some(Reserved::Held { trip, .. }) => self.held(course, trip),
-            None if self.caps().is_none() => course,
             // Nobody asked, so nobody may: cannot be, as `gather` decides the same from the same.
             None => Course { follow: Follow::Look(Some(self.now + self.again())), ..course },
         }
@@ -80,9 +76,15 @@ impl<'a> Known<'a> {
         let mut attempts = self.record.state.attempts.clone();
         let verdict = attempts::judge(&mut attempts, self.job);
         let mut decisions = self.ask_policy(attempts.escalated, None);
-        let ready = ready(&self.job.drifts, &decisions);
+        let mut ready = ready(&self.job.drifts, &decisions);
         let ladder = &self.rules.ladder;
-        let follow = attempts::follow(&attempts, !ready.is_empty(), ladder, self.now, self.again());
+        let follows = |ready| attempts::follow(&attempts, ready, ladder, self.now, self.again());
+        let mut follow = follows(!ready.is_empty());
+        // A window or a freeze delays what is done, not that people are told that it was in vain.
+        let spent = tried(&self.job.drifts, &decisions);
+        if !spent.is_empty() && follows(true) == Follow::Escalate {
+            (follow, ready) = (Follow::Escalate, spent);
+        }
         match follow {
             Follow::Attempt(_) => {}
             Follow::Escalate => decisions = self.ask_policy(true, None),
@@ -129,12 +131,23 @@ impl<'a> Known<'a> {
     }
 
     pub(super) fn plan(self, drifts: &[&Drift]) -> Plan {
-        plan(&self.record.intent, self.record.generation, drifts, &self.job.drifts)
+        let job = self.job;
+        plan(&self.record.intent, self.record.generation, drifts, &job.drifts, &job.ignored)
     }
 
     fn again(self) -> trueup_model::Duration {
         self.rules.settings.look_again().min(self.record.intent.criticality.interval())
     }
+}
+
+/// Drift that is ours to mend, be it that its window is closed.
+fn tried<'a>(drifts: &'a [Drift], decisions: &Decisions<'_>) -> Vec<&'a Drift> {
+    let ours = |a: &Asked<'_>| {
+        let decision = &a.decided.decision;
+        decision.verdict == Verdict::Automatic
+            && (decision.not_before.is_none() || policy::waits_for_calendar_only(decision))
+    };
+    drifts.iter().filter(|drift| decisions.get(&drift.kind).is_some_and(ours)).collect()
 }
 
 /// Drift that policy lets us mend now.

@@ -4,8 +4,8 @@ use serde_json::json;
 use trueup_model::{Condition, Decision, DriftKind, EventKind, Finding, Ignored, IntentRecord, Trip, job};
 
 use super::attempts;
+use super::course::Asked;
 use crate::events::Events;
-use crate::policy::Case;
 
 pub(super) fn finding_ids(record: &IntentRecord, kinds: &[DriftKind]) -> Vec<String> {
     kinds.iter().map(|k| Finding::id_of(&record.intent.key, *k).to_string()).collect()
@@ -22,8 +22,17 @@ pub(super) fn condition(before: Condition, job: &job::Emit, events: &mut Events<
 }
 
 /// In the shape of seed 000 ("Event Store Integration"), and what one needs to find the rest.
-pub(super) fn drift(kind: EventKind, finding: &Finding, triggered: bool, events: &mut Events<'_>) {
-    events.push(kind, about(finding, triggered));
+/// `security`: of the decision about it.
+pub(super) fn drift(
+    kind: EventKind,
+    finding: &Finding,
+    triggered: bool,
+    security: bool,
+    events: &mut Events<'_>,
+) {
+    let mut data = about(finding, triggered);
+    data["security"] = json!(security);
+    events.push(kind, data);
 }
 
 fn about(finding: &Finding, triggered: bool) -> serde_json::Value {
@@ -56,7 +65,12 @@ pub(super) fn tripped(trip: &Trip, kinds: &[DriftKind], events: &mut Events<'_>)
     events.push(EventKind::BlastRadiusTripped, data);
 }
 
-pub(super) fn policy(before: Option<Decision>, finding: &Finding, case: &Case<'_>, events: &mut Events<'_>) {
+pub(super) fn policy(
+    before: Option<Decision>,
+    finding: &Finding,
+    asked: &Asked<'_>,
+    events: &mut Events<'_>,
+) {
     let decision = &finding.decision;
     let same = before.is_some_and(|mut before| {
         before.not_before = decision.not_before;
@@ -65,7 +79,7 @@ pub(super) fn policy(before: Option<Decision>, finding: &Finding, case: &Case<'_
     if !same {
         let data = json!({
             "drift_type": finding.kind, "finding_id": finding.id, "severity": finding.severity,
-            "decision": decision, "case": case.record(),
+            "security": asked.decided.security, "decision": decision, "case": asked.case.record(),
         });
         events.push(EventKind::PolicyDecided, data);
     }

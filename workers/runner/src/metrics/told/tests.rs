@@ -1,8 +1,6 @@
 use serde_json::json;
 use trueup_model::job::{Notify, Remediate};
-use trueup_model::{
-    CorrelationId, DateTime, Duration, EventId, FindingId, IntentKey, IntentState, Notice, Plan, RunId,
-};
+use trueup_model::{CorrelationId, DateTime, Duration, EventId, IntentKey, IntentState, Plan, RunId};
 
 use super::*;
 
@@ -25,23 +23,6 @@ fn event(event_type: EventKind, event_data: Value) -> Event {
         created_at: t(600),
         event_data,
     }
-}
-
-fn notice(topic: Topic, finding: &str) -> Write {
-    Write::Notice(Box::new(Notice {
-        id: Notice::id_of(topic, &FindingId::from_wire(finding.to_owned()), t(0)),
-        topic,
-        at: t(0),
-        intent: IntentKey::new("contoso", "chrome"),
-        plane: PlaneKind::Intune,
-        kind: DriftKind::VersionMismatch,
-        severity: Severity::High,
-        finding: FindingId::from_wire(finding.to_owned()),
-        causes: Vec::new(),
-        subject: String::new(),
-        text: String::new(),
-        correlation_id: CorrelationId::derive(&["c"]),
-    }))
 }
 
 fn of(events: Vec<Event>, writes: Vec<Write>) -> Vec<Told> {
@@ -85,43 +66,38 @@ fn each_event_is_one_count() {
     }
 }
 
+/// As policy decided it: no route need want a notice of it.
 #[test]
-fn security_is_a_scope_mismatch_or_what_people_are_told_as_such_once_each() {
-    let found = |kind: &str| {
-        event(
-            EventKind::DriftDetected,
-            json!({"plane": "intune", "criticality": "critical", "drift_type": kind, "severity": "high", "finding_id": "fnd_1"}),
-        )
+fn security_is_what_policy_says_it_is_once_each() {
+    let found = |event_type, kind: &str, security: Value| {
+        let data = json!({"plane": "intune", "criticality": "critical", "drift_type": kind, "severity": "high",
+            "finding_id": "fnd_1", "security": security});
+        event(event_type, data)
     };
     let security = |kind| Told::Security { at: at(), kind };
-    let alarm = || notice(Topic::SecurityDrift, "fnd_1");
+    use EventKind::{DriftChanged, DriftDetected, PolicyDecided};
     let table = [
         (
-            vec![found("scope_mismatch")],
-            vec![],
+            DriftDetected,
+            "scope_mismatch",
+            json!(true),
             vec![security("scope_mismatch"), detected("scope_mismatch", true)],
         ),
         (
-            vec![found("scope_mismatch")],
-            vec![alarm()],
-            vec![security("scope_mismatch"), detected("scope_mismatch", true)],
-        ),
-        (
-            vec![found("version_mismatch")],
-            vec![alarm()],
+            DriftDetected,
+            "version_mismatch",
+            json!(true),
             vec![security("version_mismatch"), detected("version_mismatch", true)],
         ),
-        (
-            vec![found("version_mismatch")],
-            vec![notice(Topic::Escalated, "fnd_1")],
-            vec![detected("version_mismatch", false)],
-        ),
-        // Found earlier, and a violation only now.
-        (vec![], vec![alarm()], vec![security("version_mismatch")]),
+        (DriftDetected, "version_mismatch", json!(false), vec![detected("version_mismatch", false)]),
+        (DriftDetected, "version_mismatch", json!("true"), vec![detected("version_mismatch", false)]),
+        // It was counted when it was found.
+        (DriftChanged, "scope_mismatch", json!(true), vec![]),
+        (PolicyDecided, "scope_mismatch", json!(true), vec![]),
     ];
-    for (events, writes, expected) in table {
-        let shown = format!("{events:?} {writes:?}");
-        assert_eq!(of(events, writes), expected, "{shown}");
+    for (event_type, kind, says, expected) in table {
+        let shown = format!("{event_type:?} {kind} {says}");
+        assert_eq!(of(vec![found(event_type, kind, says)], vec![]), expected, "{shown}");
     }
 }
 
