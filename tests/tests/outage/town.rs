@@ -9,7 +9,7 @@ use trueup_boot::embedded::{Options as RedisSetup, Redis};
 use trueup_engine::{By, EventFilter, JobState, NewJob, RedisOptions, RedisStore, Stop, Store};
 use trueup_model::{
     Clock, Condition, CorrelationId, Event, EventKind, Intent, IntentKey, IntentRecord, PlaneKind, Queue,
-    ScaledClock, SharedClock, StepName, SystemClock, Time, job,
+    ScaledClock, SharedClock, StepName, SystemClock, Target, Time, job,
 };
 use trueup_planes::{Broker, ConnectionConfig, Planes};
 use trueup_runner::{ChannelConfig, Channels, Fleet, FleetBroker, FleetError, Options};
@@ -286,11 +286,13 @@ impl Town {
     }
 }
 
-/// On Jamf Pro nothing but the assignment, so that a look costs about one call and its quota, not this host, is what
-/// limits it.
+/// On Jamf Pro nothing but the assignment, so that a look costs one call, and the connection's quota, not this host, is
+/// what limits it.
 fn meant(plane: PlaneKind, n: usize) -> Intent {
     let mut intent = sites::intent(plane, TENANT, n);
-    if plane == PlaneKind::Jamf {
+    if let Target::Jamf(target) = &mut intent.target {
+        (target.bundle_id, target.compliance) = (None, None);
+        target.replaces.clear();
         (intent.desired.version, intent.desired.compliant) = (None, false);
     }
     intent

@@ -66,7 +66,7 @@ pub(crate) struct BlastRadius {
     tenant: &'static str,
     plane: PlaneKind,
     broken: usize,
-    /// Attempts that the shipped policy allows within an hour.
+    /// Attempts that the demo's policy allows.
     cap: usize,
     attempts: usize,
     verified: usize,

@@ -97,12 +97,12 @@ impl Story {
         self.stubborn.iter().map(|app| app.key()).collect()
     }
 
-    /// The most automatic attempts on the lab site within an hour, by the shipped policy.
+    /// The most automatic attempts on the lab site within a window, by the demo's policy.
     pub(crate) fn lab_cap(&self) -> usize {
-        let intents = fleet::intents();
-        let site: Vec<_> =
-            self.lab.iter().filter_map(|app| intents.iter().find(|i| i.key == app.key())).collect();
-        let caps = site.first().and_then(|intent| Policy::default().caps(intent));
+        let policy = Policy::parse(&super::policy_text()).unwrap_or_default();
+        let first = self.lab.first().map(|app| app.key());
+        let caps =
+            fleet::intents().iter().find(|i| Some(&i.key) == first.as_ref()).and_then(|i| policy.caps(i));
         let cap = caps.and_then(|caps| caps.within_window(fleet::apps(PlaneKind::ConfigMgr) as u64));
         cap.map_or(self.lab.len(), |cap| cap as usize)
     }
