@@ -22,6 +22,7 @@ use crate::dev::{Dev, DevOptions, Speed};
 use crate::failure::{Exit, Failure};
 
 pub(crate) use budgets::table;
+pub(crate) use fleet::samples;
 pub(crate) use summary::Summary;
 
 /// Between two looks at what happened.

@@ -1,5 +1,6 @@
 //! When planes were asked, how late that was, and how many calls a window held.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -61,16 +62,24 @@ impl Plane for Watched {
 
 /// Seconds of the product's clock, sorted.
 #[derive(Debug)]
-pub(crate) struct Late(Vec<f64>);
+pub(crate) struct Late {
+    all: Vec<f64>,
+    /// Not judged.
+    left_out: usize,
+}
 
 impl Late {
     pub(crate) fn of(mut seconds: Vec<f64>) -> Self {
         assert!(!seconds.is_empty(), "nothing was measured");
         seconds.sort_by(f64::total_cmp);
-        Self(seconds)
+        Self { all: seconds, left_out: 0 }
     }
     fn quantile(&self, q: f64) -> f64 {
-        self.0[((self.0.len() - 1) as f64 * q).ceil() as usize]
+        self.all[((self.all.len() - 1) as f64 * q).ceil() as usize]
+    }
+    /// Whether enough was judged for a p99.
+    pub(crate) fn is_judged(&self) -> bool {
+        self.all.len() >= 100
     }
     pub(crate) fn p99(&self) -> f64 {
         self.quantile(0.99)
@@ -80,14 +89,25 @@ impl Late {
 impl std::fmt::Display for Late {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (p50, p99, most) = (self.quantile(0.5), self.p99(), self.quantile(1.0));
-        write!(f, "p50 {p50:.2} p99 {p99:.2} max {most:.2} of {}", self.0.len())
+        write!(f, "p50 {p50:.2} p99 {p99:.2} max {most:.2} of {}", self.all.len())?;
+        if self.left_out > 0 { write!(f, " and {} not judged", self.left_out) } else { Ok(()) }
     }
 }
 
-/// How late the look of each slot between the two times was. A slot without a look before the next one is late by a whole interval.
-pub(crate) fn late(looks: &[Look], intents: &[IntentKey], from: Time, to: Time, end: End) -> Late {
+/// Product seconds before and behind a slot in which nothing else may stand still.
+const AROUND: (i64, i64) = (1, 4);
+
+/// How late the look of each slot between two times was. A slot without a look before the next one is late by a whole
+/// interval. Slots at which the host itself stood still are not judged.
+pub(crate) fn late(
+    looks: &[Look],
+    intents: &[IntentKey],
+    stood_still: &[Range<Time>],
+    (from, to): (Time, Time),
+    end: End,
+) -> Late {
     let interval = Criticality::Critical.interval();
-    let mut all = Vec::new();
+    let (mut all, mut left_out) = (Vec::new(), 0);
     for key in intents {
         let mut mine: Vec<&Look> = looks.iter().filter(|l| l.intent == *key).collect();
         mine.sort_by_key(|l| l.asked);
@@ -98,11 +118,16 @@ pub(crate) fn late(looks: &[Look], intents: &[IntentKey], from: Time, to: Time, 
                 End::Asked => l.asked,
                 End::Answered => l.answered,
             });
-            all.push(seconds(done.min(slot + interval) - slot));
+            let (before, behind) = (slot - Duration::seconds(AROUND.0), slot + Duration::seconds(AROUND.1));
+            if stood_still.iter().any(|s| s.start < behind && s.end > before) {
+                left_out += 1;
+            } else {
+                all.push(seconds(done.min(slot + interval) - slot));
+            }
             slot += interval;
         }
     }
-    Late::of(all)
+    Late { left_out, ..Late::of(all) }
 }
 
 pub(crate) fn seconds(d: Duration) -> f64 {

@@ -8,8 +8,8 @@ use std::time::Duration as Real;
 use trueup_boot::embedded::{Options as RedisSetup, Redis};
 use trueup_engine::{By, EventFilter, JobState, NewJob, RedisOptions, RedisStore, Stop, Store};
 use trueup_model::{
-    Clock, Condition, CorrelationId, Event, EventKind, Intent, IntentKey, IntentRecord, PlaneKind, Queue,
-    ScaledClock, SharedClock, StepName, SystemClock, Target, Time, job,
+    Clock, Condition, CorrelationId, Duration, Event, EventKind, Intent, IntentKey, IntentRecord, PlaneKind,
+    Queue, ScaledClock, SharedClock, StepName, SystemClock, Target, Time, job,
 };
 use trueup_planes::{Broker, ConnectionConfig, Planes};
 use trueup_runner::{ChannelConfig, Channels, Fleet, FleetBroker, FleetError, Options};
@@ -21,6 +21,7 @@ use trueup_tests::fleet::world_wait::wait_for;
 use trueup_tests::world::uncapped;
 use trueup_workflows::{Chain, Rules};
 
+use super::GATHER_S;
 use super::looks::{self, End, Late, Look, Looks, Watched};
 
 /// Half an hour in 45 s: the simulated Jamf Pro answers at most five calls at once, in real time.
@@ -30,7 +31,7 @@ pub(crate) const EACH: usize = 150;
 /// Bound on anything that is waited for, in real time.
 const SOON: Real = Real::from_secs(90);
 /// Between two samples of how late the machine itself is.
-const IDLE_EVERY: Real = Real::from_millis(50);
+const IDLE_EVERY: Real = Real::from_millis(20);
 /// From a slot to the call: a tick is leased, reads what is due, commits; a query is leased and reads its records.
 const ROUND_TRIPS: usize = 6;
 
@@ -216,7 +217,15 @@ impl Town {
         let drifted = self.events(EventKind::DriftDetected).await;
         let mut keys = Self::keys(planes);
         keys.retain(|key| !drifted.iter().any(|e| e.intent == key.id));
-        looks::late(&self.all_looks(), &keys, from, to, end)
+        looks::late(&self.all_looks(), &keys, &self.stood_still(), (from, to), end)
+    }
+
+    /// When this host itself was late by more than the tick may be.
+    fn stood_still(&self) -> Vec<Range<Time>> {
+        let late = self.idle.samples().into_iter().filter(|(_, late)| *late > GATHER_S);
+        late.map(|(t, late)| (t, Duration::milliseconds((late * 1000.0) as i64)))
+            .map(|(t, late)| t - late..t + late)
+            .collect()
     }
 
     /// How late the machine itself was between the two times.

@@ -269,7 +269,11 @@ async fn what_may_have_started_is_not_sent_again() {
         let rig = Rig::new().await;
         let target = target_with(1, remedy);
         let comply = Action::Comply { devices: vec![resource_id(4).to_string()] };
-        rig.sim.trouble(Planned { trouble: Trouble::Drop, times: Some(1), only: Some("POST".into()) });
+        rig.sim.trouble(Planned {
+            trouble: Trouble::Drop,
+            times: Some(1),
+            only: Some("POST /AdminService".into()),
+        });
         let mut sent = Vec::new();
         for said in ["maybe started on", "started before"] {
             let receipt = rig.plane.apply(&target, &comply, &key("j")).await.unwrap();

@@ -1,7 +1,7 @@
 //! `trueup dev`: everything in one process, on this host.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use trueup_boot::config::ENV_PREFIX;
 use trueup_boot::shutdown::Shutdown;
@@ -49,14 +49,30 @@ impl Args {
             .map_err(|e| Failure::usage(e.to_string()).at("--config"))?;
         let shutdown =
             Shutdown::on_signal().map_err(|e| Failure::new(Exit::Failed, format!("cannot listen to signals: {e}")))?;
+        let samples = self.dir.join("samples");
         let options = DevOptions { dir: self.dir, listen: self.listen, speed: self.clock, config, apps: 200 };
         let mut dev = Dev::start(options).await?;
+        write_samples(&samples)?;
         cx.note(&format!("API       {}   (no authentication in this version: loopback only)", dev.url));
         cx.note(&format!("Redis     {}", trueup_engine::shown(&dev.redis_url)));
         cx.note(&format!("tenants   {} (simulated), each with {}", TENANTS.join(", "), PLANES.map(PlaneKind::as_str).join(", ")));
-        cx.note(&format!("Try       trueup --url {} planes        ctrl-c stops everything", dev.url));
+        cx.note(&format!("Try       trueup --url {} apply -f {}", dev.url, samples.display()));
+        cx.note(&format!("          trueup --url {} planes        ctrl-c stops everything", dev.url));
         let ran = dev.run_until(&shutdown).await;
         dev.end().await?;
         ran.map(|()| Exit::Done)
     }
+}
+
+/// One manifest for each simulated plane.
+fn write_samples(dir: &Path) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| {
+        Failure::new(Exit::Failed, format!("cannot write the samples: {e}")).at(dir.display().to_string())
+    };
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    for intent in crate::demo::samples() {
+        let text = serde_json::to_string_pretty(&intent).map_err(|e| failed(e.into()))?;
+        std::fs::write(dir.join(format!("{}.json", intent.plane())), text + "\n").map_err(failed)?;
+    }
+    Ok(())
 }

@@ -195,6 +195,12 @@ pub(crate) fn all_apps() -> Vec<App> {
     all
 }
 
+/// A manifest for each simulated plane, for whoever has nothing to apply yet: the first application of the first tenant.
+pub(crate) fn samples() -> Vec<Intent> {
+    let first = |plane| App { plane, tenant: TENANTS[0], n: 0 };
+    PLANES.map(|plane| first(plane).intent()).into()
+}
+
 /// The intent about the folder.
 pub(crate) fn host() -> IntentKey {
     IntentKey::new(HOST_TENANT, "demo-folder")
@@ -229,6 +235,14 @@ fn folder() -> Intent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_can_be_applied_as_they_are_written() {
+        for sample in samples() {
+            let text = serde_json::to_string_pretty(&sample).unwrap();
+            assert_eq!(serde_json::from_str::<Intent>(&text).unwrap(), sample);
+        }
+    }
 
     #[test]
     fn six_hundred_intents_with_every_plane_ring_and_criticality() {

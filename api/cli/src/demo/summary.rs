@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use trueup_model::{ApprovalKind, ApprovalState, EventKind, Finding, IntentKey};
+use trueup_model::{ApprovalKind, ApprovalState, EventKind, Finding, IntentKey, Time};
 
 use super::budgets::Connection;
 use super::fleet;
@@ -15,12 +15,13 @@ use crate::failure::Failure;
 
 /// A wait may be longer than the ladder says by so many real seconds, each of them many minutes of shown time: jobs take
 /// real time, and more of it on a host that is busy. It is never shorter.
-const LATE_S: u32 = 8;
+const LATE_S: u32 = 10;
 
 /// The ladder, in minutes.
 const WAITS: [f64; 3] = [60.0, 120.0, 240.0];
 
-/// Waits of one escalated intent, in minutes of shown time: between the attempts, then to the escalation.
+/// Waits of one escalated intent, in minutes of shown time: from the action of each attempt to the next attempt, then to the
+/// escalation.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Climbed {
     intent: IntentKey,
@@ -86,10 +87,14 @@ impl Folder {
 fn climbed(intent: &IntentKey, progress: &Progress, speed: Speed) -> Climbed {
     let all = progress.by_intent.get(intent).map_or(&[][..], Vec::as_slice);
     let of = |kind: EventKind| all.iter().filter(move |(k, _)| *k == kind).map(|(_, at)| *at);
-    let mut steps: Vec<_> = of(EventKind::RemediationStarted).collect();
-    let attempts = steps.len();
-    steps.extend(of(EventKind::Escalated).take(1));
-    let waits: Vec<f64> = steps.windows(2).map(|w| (w[1] - w[0]).num_seconds() as f64 / 60.0).collect();
+    let attempts = of(EventKind::RemediationStarted).count();
+    // The ladder counts from the last action of an attempt.
+    let begun = of(EventKind::RemediationStarted).skip(1).chain(of(EventKind::Escalated).take(1));
+    let waited = |next: Time| {
+        let acted = of(EventKind::RemediationApplied).filter(|at| *at <= next).max()?;
+        Some((next - acted).num_seconds() as f64 / 60.0)
+    };
+    let waits: Vec<f64> = begun.filter_map(waited).collect();
     let late = f64::from(speed.shown_seconds(LATE_S)) / 60.0;
     let in_time = |(wait, due): (&f64, &f64)| *wait >= *due && *wait <= due + late;
     let failed_attempts = of(EventKind::RemediationFailed).count();

@@ -209,7 +209,7 @@ mod tests {
             assert!(broker.admit(&to, Lane::Sweep, &free).await.is_ok());
             broker.learn(&to, &free, Said::Failed { why: "refused".into() }).await;
         }
-        let Err(Fault::Throttled { until, what }) = broker.admit(&to, Lane::Write, &free).await else {
+        let Err(Fault::Away { until, what }) = broker.admit(&to, Lane::Write, &free).await else {
             panic!("admitted");
         };
         assert!(
