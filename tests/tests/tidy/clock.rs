@@ -5,8 +5,8 @@
 const BANNED: [&str; 6] =
     ["Utc::now", "Local::now", "SystemTime::now", "Instant::now", "time::sleep", "thread::sleep"];
 
-/// Where leases and real waits live, and where tests measure.
-const PLACES: [&str; 2] = ["shared/engine/", "tests/"];
+/// Where leases and real waits live (the broker paces calls by real time), and where tests measure.
+const PLACES: [&str; 3] = ["shared/engine/", "workers/runner/src/broker/", "tests/"];
 
 /// How a lifted ban is marked, with its reason, on the function.
 const MARK: &str = "clippy::disallowed_methods";

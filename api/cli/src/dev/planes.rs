@@ -160,6 +160,8 @@ pub(super) async fn simulate(
     settings.tick_s = settings.tick_s.max(speed.shown_seconds(TICK_S));
     settings.gather_ms = settings.gather_ms.max(speed.shown_seconds(GATHER_MS));
     let reuse_seconds = speed.shown_seconds(REUSE_S).max(225);
+    // As the defaults are: what was read just after an action is too old to judge it by.
+    settings.verify_after_s = settings.verify_after_s.max(reuse_seconds.saturating_mul(4) / 3);
     let mut secrets = BTreeMap::new();
     let mut servers = Vec::new();
     for plane in PLANES {
