@@ -4,6 +4,12 @@
 //! Each `POLICY_DECIDED` event is one case, decided again at its recorded time. What a different decision would have led
 //! to afterwards (other attempts, a tripped switch, other ages) is not simulated: `held` and `exhausted` are as they
 //! were. Drift that was wholly ignored left no decision, so nothing can bring it back here.
+//!
+//! # What it can know
+//! The first decision about each intent and kind is exactly what the other policy would have decided at that moment. A
+//! later one is too, wherever its case (age, attempts, `held`, what still drifts) would have been the same; an attempt that
+//! only one policy makes changes the cases after it. Caps are not replayed: `held` is as recorded. What the recording
+//! policy ignored left no case and is not counted, neither as changed nor as the same.
 
 use serde::{Deserialize, Serialize};
 use trueup_model::{Decision, DriftKind, Event, EventKind, IntentKey, Severity, Time};
