@@ -76,7 +76,11 @@ fn bad_manifests_name_file_document_line_and_field() {
             "a.yaml:3 (document 1): plane: unknown plane 'intun'",
         ),
         ("a.yaml", with("plane: intune", "plane: intun").into(), "did you mean 'intune'?"),
-        ("a.yaml", with("plane: intune", "plane: mainframe").into(), "(known: intune, jamf, configmgr, ansible)"),
+        (
+            "a.yaml",
+            with("plane: intune", "plane: mainframe").into(),
+            "(known: intune, jamf, configmgr, ansible)",
+        ),
         ("a.yaml", second(&with("0177548a", "x")).into(), "a.yaml:15 (document 2): target: 'x-548a-0177"),
         ("a.yaml", second(&with("id: firefox", "id: Fire Fox")).into(), "a.yaml:12 (document 2): id"),
         ("a.yaml", with("id: firefox\n", "").into(), "missing field `id`"),
