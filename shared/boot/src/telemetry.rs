@@ -200,9 +200,9 @@ where
     }
 }
 
-/// `RUST_LOG`'s filter, or the default with what is wrong with it.
+/// `RUST_LOG`'s filter, or the default with what is wrong with it. By default the SDK's own news (a provider was set) is not told.
 fn env_filter(rust_log: Option<&str>, level: Level) -> (EnvFilter, Option<String>) {
-    let default = || EnvFilter::new(level.as_str());
+    let default = || EnvFilter::new(format!("opentelemetry={},{level}", level.min(Level::WARN)));
     match rust_log.map(str::trim).filter(|s| !s.is_empty()).map(EnvFilter::try_new) {
         None => (default(), None),
         Some(Ok(filter)) => (filter, None),

@@ -240,10 +240,10 @@ fn an_endpoint_turns_the_export_on_and_the_standard_switches_off() {
 #[test]
 fn a_filter_that_is_not_understood_falls_back_and_says_so() {
     for (given, level, problem) in [
-        (None, "info", false),
-        (Some(" "), "info", false),
+        (None, "opentelemetry=warn,info", false),
+        (Some(" "), "opentelemetry=warn,info", false),
         (Some("debug"), "debug", false),
-        (Some("a=b=c"), "info", true),
+        (Some("a=b=c"), "opentelemetry=warn,info", true),
     ] {
         let (filter, error) = env_filter(given, Level::INFO);
         assert_eq!((filter.to_string().as_str(), error.is_some()), (level, problem), "{given:?}");
