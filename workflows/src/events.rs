@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 use trueup_model::{
-    CorrelationId, Event, EventId, EventKind, Intent, IntentKey, event::LOOP, job::Cx, run::ActiveRun,
+    CorrelationId, Event, EventId, EventKind, Intent, IntentKey, IntentRecord, event::LOOP, job::Cx,
+    run::ActiveRun,
 };
 
 /// Version of the event's shape.
@@ -15,12 +16,21 @@ pub(crate) struct Events<'a> {
     cx: &'a Cx,
     intent: &'a Intent,
     correlation_id: CorrelationId,
+    /// What the ids are derived from.
+    source: String,
     list: Vec<Event>,
 }
 
 impl<'a> Events<'a> {
     pub(crate) fn of(cx: &'a Cx, intent: &'a Intent, run: &ActiveRun) -> Self {
-        Self { cx, intent, correlation_id: run.correlation_id.clone(), list: Vec::new() }
+        let (correlation_id, source) = (run.correlation_id.clone(), cx.job.to_string());
+        Self { cx, intent, correlation_id, source, list: Vec::new() }
+    }
+
+    /// Of a job that may be a tick, whose id never changes: named by the revision of the intent that they are about.
+    pub(crate) fn at(cx: &'a Cx, record: &'a IntentRecord, correlation_id: CorrelationId) -> Self {
+        let source = format!("{}@{}", record.intent.key, record.rev);
+        Self { cx, intent: &record.intent, correlation_id, source, list: Vec::new() }
     }
 
     pub(crate) fn correlation_id(&self) -> &CorrelationId {
@@ -29,7 +39,7 @@ impl<'a> Events<'a> {
 
     /// Appends an event; the intent's id, plane and criticality are added to its data.
     pub(crate) fn push(&mut self, kind: EventKind, mut data: Value) {
-        let id = EventId::derive(&[self.cx.job.as_str(), &self.list.len().to_string()]);
+        let id = EventId::derive(&[&self.source, &self.list.len().to_string()]);
         if let Value::Object(data) = &mut data {
             data.insert("plane".into(), self.intent.plane().as_str().into());
             data.insert("criticality".into(), serde_json::json!(self.intent.criticality));

@@ -3,10 +3,11 @@
 //! # Guarantees
 //! Whoever writes names the `rev` it saw, so two writers cannot both win. While a run holds an intent, the intent is
 //! due at the run's deadline: a run that is lost is found by the same index that finds what is due. Every end leaves
-//! the intent due at its next check or look, unless it is not reconciled.
+//! the intent due at its next check or look; if it is not reconciled any more, at once and then never.
 
 use trueup_model::{
-    ActiveRun, Criticality, Duration, IntentKey, IntentRecord, IntentState, RunId, Time, Write, run::Illegal,
+    ActiveRun, Attempts, Condition, Criticality, Duration, IntentKey, IntentRecord, IntentState, RunId, Time,
+    Write, run::Illegal,
 };
 
 /// The first time strictly after `now` in this intent's own rhythm: `k * interval + spread * interval` since the epoch.
@@ -45,14 +46,21 @@ pub fn close(
     if state.next_check.is_some_and(|t| t <= now) {
         state.missed += 1;
     }
-    let due = state.due().filter(|_| record.intent.status.is_reconciled());
+    let reconciled = record.intent.status.is_reconciled();
+    // What is known of it is closed by a sweep, if there is anything.
+    let due = if reconciled { state.due() } else { Some(now).filter(|_| !state.drifts.is_empty()) };
     Ok(write(record, state, due, true))
 }
 
-/// Not reconciled: no run, never due.
-pub fn forget(record: &IntentRecord) -> Write {
+/// Not reconciled: no run, no known drift, no ladder, never due.
+pub fn forget(record: &IntentRecord, now: Time) -> Write {
     let mut state = record.state.clone();
     let ends_run = state.run.take().is_some();
+    state.now_is(Condition::Unknown, now);
+    state.drifts.clear();
+    state.ignored.clear();
+    state.attempts = Attempts::default();
+    state.look_at = None;
     write(record, state, None, ends_run)
 }
 

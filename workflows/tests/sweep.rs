@@ -31,7 +31,7 @@ fn fleet(n: usize) -> Facts {
         record(&format!("app-{i:04}"), json!({ "tenant": tenant }))
     });
     let backlog = BTreeMap::from([(PlaneKind::Intune, 0)]);
-    Facts { records: records.collect(), full: false, next_due: None, backlog, untold: false }
+    Facts { records: records.collect(), backlog, ..Facts::default() }
 }
 
 fn decide(rules: &Rules, job: &job::Sweep, facts: Facts) -> Commit {

@@ -10,6 +10,7 @@
 //! - Authentication does not exist in this version: [`loopback_only`] refuses other addresses, and [`guard`] refuses
 //!   requests that a web page in a local browser could have been made to send.
 
+pub mod identity;
 pub mod manifest;
 pub mod params;
 pub mod problem;

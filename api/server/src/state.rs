@@ -9,6 +9,7 @@ use trueup_engine::store::{By, Store};
 use trueup_model::{CorrelationId, SharedClock, Time};
 
 use crate::gauges::Gauges;
+use crate::identity::Access;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
@@ -55,9 +56,9 @@ impl ApiState {
         ])
     }
 
-    /// Who asks. There is no authentication yet, so all we know is that it was somebody on this host.
-    pub(crate) fn by(&self, correlation_id: &CorrelationId) -> By {
-        By { actor: "api:local".into(), correlation_id: correlation_id.clone(), now: self.clock.now() }
+    /// For the events of a change.
+    pub(crate) fn by(&self, access: &Access, correlation_id: &CorrelationId) -> By {
+        By { actor: access.actor().into(), correlation_id: correlation_id.clone(), now: self.clock.now() }
     }
 
     /// A key that certainly has no intent behind it is fine; asking for it proves that the store answers.

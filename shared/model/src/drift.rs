@@ -131,6 +131,9 @@ pub struct Finding {
     /// The ladder is at its end and people were told; until it is resolved.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub persistent: bool,
+    /// A security incident, or drift across a boundary, by the policy that decided last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub security: bool,
     pub severity: Severity,
     pub digest: Digest,
     pub affected_devices: u32,

@@ -322,6 +322,7 @@ fn the_stored_documents_have_their_wire_forms() {
     let mut finding = Finding {
         plane: trueup_model::PlaneKind::Intune,
         persistent: false,
+        security: false,
         causes: Vec::new(),
         id: id.clone(),
         intent: key(),

@@ -20,6 +20,7 @@ pub(super) fn finding(intent: &str, kind: DriftKind, seen: Time) -> Finding {
     Finding {
         plane: trueup_model::PlaneKind::Intune,
         persistent: false,
+        security: false,
         causes: Vec::new(),
         id: Finding::id_of(&key(intent), kind),
         intent: key(intent),

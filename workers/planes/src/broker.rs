@@ -73,6 +73,9 @@ pub(crate) fn lane_of(checks: &[Check]) -> Lane {
     if checks.iter().any(|c| c.newer_than.is_some()) { Lane::Urgent } else { Lane::Sweep }
 }
 
+/// The longest that one change takes: some calls, each of [`crate::http::TOTAL`] at most.
+pub const ALONE: std::time::Duration = std::time::Duration::from_secs(150);
+
 /// The right to have one call under way; given back when dropped.
 #[must_use]
 #[derive(Default)]
@@ -98,6 +101,13 @@ pub trait Broker: Send + Sync + std::fmt::Debug {
 
     /// Waits for a call's turn, for some seconds at most.
     async fn admit(&self, to: &Limits, lane: Lane, cost: &Cost) -> Result<Permit, Fault>;
+
+    /// Waits until nobody else of the fleet changes `what` through this connection, for some seconds at most. For what is
+    /// read, changed and written back where the plane has no conditional write. A holder that dies is forgotten after
+    /// [`ALONE`]. A broker that knows no other process has nobody to wait for.
+    async fn alone(&self, _to: &Limits, _what: &str) -> Result<Permit, Fault> {
+        Ok(Permit::default())
+    }
 
     /// A connection was asked to make so many checks, in one turn. For estimates.
     fn looked(&self, _connection: &str, _checks: usize) {}

@@ -6,7 +6,7 @@
 //! reports of working calls, and a simulator that is as strict as both.
 //!
 //! # Guarantees
-//! Nothing is created before it was looked for, and what others deployed to other collections is left alone. Doing an action
+//! Nothing is created before it was looked for, by one worker of the fleet at a time, and what others deployed to other collections is left alone. Doing an action
 //! again does no more than the first time.
 //!
 //! # What is deliberately absent
@@ -168,6 +168,7 @@ impl ConfigMgr {
         key: &EffectKey,
     ) -> Result<Receipt, Fault> {
         let _one = self.writing.lock().await;
+        let _alone = self.service.alone().await?;
         let (service, recent) = (&self.service, &self.recent);
         let apply = Apply { service, recent, target, key, done: Vec::new() };
         let done = match action {

@@ -14,7 +14,7 @@ use reqwest::{Certificate, Client, Method, Url, redirect};
 use tracing::Instrument;
 use trueup_model::{Budget, Fault, SharedClock, Time};
 
-use crate::broker::{Broker, Limits, Said};
+use crate::broker::{Broker, Limits, Permit, Said};
 pub use crate::broker::{Cost, Lane};
 use crate::{ConfigError, Secret};
 
@@ -245,6 +245,11 @@ impl Http {
     /// A refusal as a fault. `wait`: until when, if the server asked to.
     pub fn refusal(&self, call: &str, status: u16, body: &[u8], wait: Option<Time>) -> Fault {
         errors::refusal(call, status, body, wait, &self.hints)
+    }
+
+    /// Waits until nobody else of the fleet changes `what` through this connection.
+    pub(crate) async fn alone(&self, what: &str) -> Result<Permit, Fault> {
+        self.broker.alone(&self.limits, what).await
     }
 
     /// Tells the broker what an answer means. Gives the time to wait until, if the server asked to.

@@ -5,9 +5,9 @@
 //! documented behaviour, recorded shapes, and a simulator that is as strict as both.
 //!
 //! # Guarantees
-//! A policy is read, changed, written and read again within one call of `apply`, one at a time for this connection in this
-//! process. Jamf Pro has no conditional write, so two processes may undo each other's entries of one policy: what is not
-//! there when it is read again is written again, and what was lost after that is found by the next look. A scope is sent
+//! A policy is read, changed, written and read again within one call of `apply`, by one worker of the fleet at a time. Jamf
+//! Pro has no conditional write, so a person may undo our entries of a policy at that moment, or we theirs: what is not there
+//! when it is read again is written again, and what was lost after that is found by the next look. A scope is sent
 //! whole, with everybody else's entries and limitations; a limitation or exclusion that Jamf Pro did not keep, and that
 //! writing again would not bring back, is a fault. Nothing that Jamf Pro masks is ever sent. Doing an action again does no
 //! more than the first time.
@@ -188,6 +188,7 @@ impl Jamf {
     }
 
     async fn rescope_once(&self, id: u32, wanted: &Wanted<'_>) -> Result<Receipt, Fault> {
+        let _alone = self.api.http.alone(&format!("policy {id}")).await?;
         let current = self.api.find_once(&request::policy(id), policy::read).await?;
         let current = current.ok_or_else(|| Fault::permanent("does not exist in Jamf Pro"))?;
         let Some(change) = merge(&current, wanted).map_err(Fault::permanent)? else {
@@ -236,6 +237,7 @@ impl Jamf {
 
     async fn comply_once(&self, meant: &JamfCompliance, ids: &[u64]) -> Result<Receipt, Fault> {
         let (failing, remedy) = (meant.failing_group, meant.remedy_group);
+        let _alone = self.api.http.alone(&format!("group {remedy}")).await?;
         let group = |id: u32, field: &'static str| async move {
             let found = self.api.find_once(&request::group(id), group::read).await;
             let none = || {

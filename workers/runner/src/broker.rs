@@ -141,6 +141,10 @@ impl Broker for FleetBroker {
         self.gate(to).admit(lane, cost).await
     }
 
+    async fn alone(&self, to: &Limits, what: &str) -> Result<Permit, Fault> {
+        slot::alone(&self.fleet, &to.connection, what).await
+    }
+
     async fn learn(&self, to: &Limits, cost: &Cost, said: Said) -> Option<Time> {
         let gate = self.gate(to);
         let fine = said == Said::Fine;

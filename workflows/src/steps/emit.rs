@@ -30,7 +30,8 @@ use trueup_model::{
 use super::{held, illegal, nothing, only, record as read};
 use crate::{Ports, Rules, Step, transitions};
 
-pub(crate) use approvals::open as open_approval;
+pub(crate) use approvals::{open as open_approval, settle as settle_approvals};
+pub(crate) use tell::left as tell_left;
 
 #[derive(Debug)]
 pub struct Emit<'a>(pub &'a Rules);

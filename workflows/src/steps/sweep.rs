@@ -7,26 +7,28 @@
 //! to be told something.
 //! # Decides
 //! For each intent: begin a run; begin anew a run that was lost; remember a request while a run is active; wait because
-//! the plane's queue is full (E11); forget it because it is not reconciled.
+//! the plane's queue is full (E11); forget it because it is not reconciled, and close what is known of it.
 //! # Guarantees
 //! A tick always sets the next tick, under its one id; it comes at once only if more is due than one sweep takes and this
 //! one got something out of the way, so that a plane whose queue is full costs one batch of writes a second. One active run per intent. Jobs, their order and their ids
 //! depend only on the facts: worklists are sorted by tenant, plane, target, id.
 
 mod batch;
+mod leave;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use trueup_model::{
-    ActiveRun, Commit, Fault, IntentRecord, Job, Next, Outcome, Partition, PlaneKind, Queue, StepName, Time,
-    Trigger, Write,
+    ActiveRun, Commit, Fault, IntentKey, IntentRecord, Job, Next, Outcome, Partition, PlaneKind, Queue,
+    StepName, Time, Trigger, Write,
     job::{self, Cx, collect_id, correlation_of, trigger_of},
 };
 
 use crate::settings::{BATCH, checks};
 use crate::{Ports, Rules, Step, transitions};
 use batch::{Pace, Ready};
+pub use leave::Left;
 
 /// The partition whose tick has the outboxes collected.
 const COLLECTS: Partition = Partition(0);
@@ -37,6 +39,8 @@ pub struct Sweep<'a>(pub &'a Rules);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     pub records: Vec<IntentRecord>,
+    /// Of those that are not reconciled any more and have drift.
+    pub left: BTreeMap<IntentKey, Left>,
     /// More is due than fits one sweep.
     pub full: bool,
     /// When the first intent that is not due yet will be.
@@ -61,6 +65,7 @@ impl Step for Sweep<'_> {
         let full = keys.len() >= BATCH;
         let keys: Vec<_> = keys.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let records: Vec<_> = ports.intents(&keys).await?.into_iter().flatten().collect();
+        let left = leave::known(&records, ports).await?;
         let mut backlog = BTreeMap::new();
         for plane in records.iter().map(|r| r.intent.plane()).collect::<BTreeSet<_>>() {
             if let Some(queue) = Queue::new(StepName::Query, Some(plane)) {
@@ -69,7 +74,7 @@ impl Step for Sweep<'_> {
         }
         let collects = job.only.is_none() && job.partition == COLLECTS;
         let untold = collects && !ports.notices(1).await?.is_empty();
-        Ok(Facts { records, full, next_due, backlog, untold })
+        Ok(Facts { records, left, full, next_due, backlog, untold })
     }
 
     fn decide(&self, cx: &Cx, job: &job::Sweep, facts: Facts) -> Outcome {
@@ -83,6 +88,7 @@ impl Step for Sweep<'_> {
                     work.entry(place).or_default().push(Ready { record, run });
                 }
                 Found::Only(write) => commit.writes.push(write),
+                Found::Left => leave::leave(cx, &record, facts.left.get(&record.intent.key), &mut commit),
             }
         }
         let mut room: BTreeMap<PlaneKind, u64> = facts.backlog;
@@ -132,6 +138,8 @@ impl Step for Sweep<'_> {
 enum Found {
     Ready(ActiveRun),
     Only(Write),
+    /// Not reconciled any more.
+    Left,
 }
 
 impl Sweep<'_> {
@@ -151,7 +159,7 @@ impl Sweep<'_> {
             lost => lost.is_some(),
         };
         if !intent.status.is_reconciled() {
-            return Found::Only(transitions::forget(record));
+            return Found::Left;
         }
         let id = state.next_run(intent);
         let correlation_id = job.correlation_id.clone().unwrap_or_else(|| correlation_of(&id));

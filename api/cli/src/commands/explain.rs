@@ -18,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   trueup explain fnd_8h2k4m0qz1x3c5v7b9n2
   trueup explain 8h2k4m                       the beginning of an id is enough if it is the only one
+  trueup explain contoso/vpn-lab              every open finding of an intent, or the one that was resolved last
   trueup explain fnd_8h2k4m --output json";
 
 /// Letters of a whole id, after `fnd_`.
@@ -27,24 +28,57 @@ const WHOLE: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The finding's id, or the first 6 or more letters of it
-    finding: String,
+    /// The finding's id, or the first 6 or more letters of it; or an intent, as TENANT/ID
+    #[arg(value_name = "FINDING")]
+    subject: String,
 }
 
 impl Args {
     pub(crate) async fn run(self, cx: &Context) -> Result<Exit, Failure> {
-        let id = whole(cx, &self.finding).await?;
-        let answer: Answer<Value> = cx.client.get(&["v1", "findings", &id, "explain"], &[]).await?;
-        match cx.output {
-            Output::Json => cx.write_json(&answer.body),
-            Output::Name => cx.write_names([id.as_str()]),
-            Output::Table => {
-                let told: Explanation = views::read(&[answer.body])?.swap_remove(0);
-                cx.write(&story(&told, answer.now, cx.colour));
-            }
+        let by_intent = self.subject.contains('/');
+        let ids = match self.subject.split_once('/') {
+            Some((tenant, intent)) => of_intent(cx, tenant, intent).await?,
+            None => vec![whole(cx, &self.subject).await?],
+        };
+        if cx.output == Output::Name {
+            cx.write_names(ids.iter().map(String::as_str));
+            return Ok(Exit::Done);
         }
+        let mut told = Vec::new();
+        let mut now = None;
+        for id in &ids {
+            let answer: Answer<Value> = cx.client.get(&["v1", "findings", id, "explain"], &[]).await?;
+            now = Some(answer.now);
+            told.push(answer.body);
+        }
+        if cx.output == Output::Json {
+            // By its id it is one object; of an intent there may be some.
+            cx.write_json(&if by_intent { Value::Array(told) } else { told.into_iter().next().unwrap_or_default() });
+            return Ok(Exit::Done);
+        }
+        let told: Vec<Explanation> = views::read(&told)?;
+        let stories: Vec<String> =
+            told.iter().zip(now.into_iter().cycle()).map(|(told, now)| story(told, now, cx.colour)).collect();
+        cx.write(&stories.join("\n"));
         Ok(Exit::Done)
     }
+}
+
+/// Its open findings; if there is none, the one that was resolved last.
+async fn of_intent(cx: &Context, tenant: &str, intent: &str) -> Result<Vec<String>, Failure> {
+    let key = format!("{tenant}/{intent}");
+    let mut found = cx.client.list(&["v1", "findings"], &[("intent", key.clone())], 100).await?.items;
+    if found.iter().any(|f| f["open"] == true) {
+        found.retain(|f| f["open"] == true);
+    } else {
+        found.sort_by_key(|f| f["resolved_at"].as_str().map(str::to_owned));
+        found.drain(..found.len().saturating_sub(1));
+    }
+    if found.is_empty() {
+        return Err(Failure::new(Exit::NotFound, format!("no drift was ever found on {key}"))
+            .advise(format!("see `trueup get intent {key}`: whether it exists, and when it was looked at")));
+    }
+    Ok(found.iter().filter_map(|f| f["id"].as_str().map(str::to_owned)).collect())
 }
 
 /// The whole id for what may be its beginning.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use trueup_model::PlaneKind;
 
 use super::Correlation;
+use crate::identity::Access;
 use crate::{ApiState, Problem, params::Params};
 
 /// `GET /v1/blast-radius`: the switches that are tripped.
@@ -17,6 +18,7 @@ pub(crate) async fn list(State(state): State<ApiState>, params: Params) -> Resul
 /// `POST /v1/blast-radius/{tenant}/{plane}/rearm`; 404 if that switch is not tripped.
 pub(crate) async fn rearm(
     State(state): State<ApiState>,
+    access: Access,
     axum::Extension(correlation): Correlation,
     Path((tenant, plane)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
@@ -26,7 +28,7 @@ pub(crate) async fn rearm(
         problem.detail = crate::manifest::with_suggestion(&e);
         problem
     })?;
-    if !state.store.rearm(tenant, plane, &state.by(&correlation)).await? {
+    if !state.store.rearm(tenant, plane, &state.by(&access, &correlation)).await? {
         let mut problem = Problem::not_found("tripped blast-radius switch", &format!("{tenant}/{plane}"));
         problem.detail += "; see those that are with `trueup blast ls`";
         return Err(problem);

@@ -7,6 +7,7 @@ use trueup_engine::store::{Applied, Change, Page};
 use trueup_model::{Condition, IntentKey, IntentRecord, PlaneKind};
 
 use super::Correlation;
+use crate::identity::Access;
 use crate::paging::filtered;
 use crate::{ApiState, Problem, params::Params};
 
@@ -49,12 +50,17 @@ pub(crate) async fn one(
 
 pub(crate) async fn delete(
     State(state): State<ApiState>,
+    access: Access,
     axum::Extension(correlation): Correlation,
     Path((tenant, id)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Applied>), Problem> {
     let key = super::intent_key(&tenant, &id)?;
-    let done =
-        state.store.delete(std::slice::from_ref(&key), &state.by(&correlation)).await?.into_iter().next();
+    let done = state
+        .store
+        .delete(std::slice::from_ref(&key), &state.by(&access, &correlation))
+        .await?
+        .into_iter()
+        .next();
     match done {
         Some(applied) if applied.change == Change::Deleted => Ok((StatusCode::OK, Json(applied))),
         _ => Err(Problem::not_found("intent", &key.to_string())),

@@ -10,6 +10,7 @@ use trueup_engine::store::{Admin, JobState, JobView};
 use trueup_model::{JobId, Queue};
 
 use super::Correlation;
+use crate::identity::Access;
 use crate::manifest::with_suggestion;
 use crate::problem::Flaw;
 use crate::{ApiState, Problem, params::Params};
@@ -66,6 +67,7 @@ struct Which {
 /// `POST /v1/queues/{queue}/{pause|resume|retry|discard}`. `retry` and `discard` need `{"job": …}` or `{"all": true}`.
 pub(crate) async fn act(
     State(state): State<ApiState>,
+    access: Access,
     axum::Extension(correlation): Correlation,
     Path((queue, action)): Path<(String, String)>,
     body: Bytes,
@@ -93,7 +95,7 @@ pub(crate) async fn act(
             return Err(problem);
         }
     };
-    let changed = state.store.admin(queue, &what, &state.by(&correlation)).await?;
+    let changed = state.store.admin(queue, &what, &state.by(&access, &correlation)).await?;
     match job {
         Some(job) if changed == 0 => {
             let mut problem = Problem::not_found("dead job", job.as_str());

@@ -15,10 +15,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
-use trueup_engine::store::{Applied, Change};
+use trueup_engine::store::{Applied, By, Change};
 use trueup_model::{Intent, IntentKey};
 
 use super::Correlation;
+use crate::identity::Access;
 use crate::problem::Flaw;
 use crate::{ApiState, Problem, manifest, params::Params};
 
@@ -59,6 +60,7 @@ struct Item {
 /// `?atomic=&dry_run=`
 pub(crate) async fn submit(
     State(state): State<ApiState>,
+    access: Access,
     axum::Extension(correlation): Correlation,
     mut params: Params,
     headers: HeaderMap,
@@ -79,7 +81,7 @@ pub(crate) async fn submit(
     let applied = if dry_run {
         preview(&state, &intents).await?
     } else {
-        store(&state, &intents, &correlation).await?
+        store(&state, &intents, &state.by(&access, &correlation)).await?
     };
     let mut applied = applied.into_iter();
     let results = items.into_iter().enumerate().filter_map(|(n, item)| {
@@ -177,15 +179,10 @@ fn flaws(items: &[Item]) -> Vec<Flaw> {
         .collect()
 }
 
-async fn store(
-    state: &ApiState,
-    intents: &[Intent],
-    correlation: &trueup_model::CorrelationId,
-) -> Result<Vec<Applied>, Problem> {
-    let by = state.by(correlation);
+async fn store(state: &ApiState, intents: &[Intent], by: &By) -> Result<Vec<Applied>, Problem> {
     let mut applied: Vec<Applied> = Vec::with_capacity(intents.len());
     for chunk in intents.chunks(CHUNK) {
-        match state.store.apply(chunk, &by).await {
+        match state.store.apply(chunk, by).await {
             Ok(more) => applied.extend(more),
             Err(e) => {
                 let mut problem = Problem::from(e);

@@ -100,6 +100,7 @@ pub fn finding(key: &IntentKey, kind: DriftKind, verdict: Verdict, minutes: i64)
     Finding {
         plane: trueup_model::PlaneKind::Intune,
         persistent: false,
+        security: false,
         causes: Vec::new(),
         id: Finding::id_of(key, kind),
         intent: key.clone(),

@@ -17,6 +17,7 @@ use super::auth::Tokens;
 use super::parse::Page;
 use super::query::{PAGE, Query};
 use super::request::Request;
+use crate::broker::Permit;
 use crate::http::{Answer, Auth, Call, Cost, Http, Lane, Payload, parse_json};
 use crate::put_off::Waits;
 
@@ -39,6 +40,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Waits until nobody else of the fleet changes anything through this connection.
+    pub(crate) async fn alone(&self) -> Result<Permit, Fault> {
+        self.http.alone("changes").await
+    }
+
     /// The same, for calls of another lane.
     pub(crate) fn at(&self, lane: Lane) -> Self {
         Self { lane, ..self.clone() }

@@ -104,6 +104,9 @@ fn of_event(event: &Event) -> Option<Told> {
             let security = data["security"] == Value::Bool(true);
             Told::Detected { at: at(), kind, severity, criticality, security }
         }
+        K::PolicyDecided if data["became_security"] == Value::Bool(true) => {
+            Told::Security { at: at(), kind: word(&data["drift_type"], DriftKind::as_str) }
+        }
         K::DriftResolved => {
             let after_s = time(&data["opened_at"]).and_then(|from| seconds(from, event.created_at));
             Told::Resolved { at: at(), after_s }

@@ -6,7 +6,7 @@ use trueup_model::{Approval, ApprovalKind, ApprovalState, Drift, EventKind, Find
 use crate::events::Events;
 
 /// Withdraws what is not the question any more, and asks the one that is, unless it has been asked. Gives what it asked.
-pub(super) fn settle(
+pub(crate) fn settle(
     finding: &Finding,
     ask: Option<(ApprovalKind, &Drift, Plan)>,
     known: &[Approval],

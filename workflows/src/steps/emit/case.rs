@@ -153,6 +153,7 @@ impl<'a> Case<'a> {
         let Seen { before, drift, asked, next_at } = *seen;
         let (intent, kind, now) = (&self.record.intent, drift.kind, self.began());
         let decision = before.filter(|f| f.open).map(|f| f.decision.clone());
+        let was_security = before.is_some_and(|f| f.open && f.security);
         let correlation_id = events.correlation_id().clone();
         let decided = asked.decided.clone();
         let (mut finding, change) =
@@ -171,7 +172,8 @@ impl<'a> Case<'a> {
             }
             Change::Same => {}
         }
-        tell::policy(decision, &finding, asked, events);
+        let became_security = finding.security && !was_security;
+        tell::policy(decision, &finding, asked, became_security && change != Change::Opened, events);
         let ask = match finding.decision.verdict {
             Verdict::Review => Some(ApprovalKind::Review),
             // The board is asked by the job that escalates.
@@ -181,7 +183,7 @@ impl<'a> Case<'a> {
         let ask = ask.map(|kind| (kind, drift, known.plan(&[drift])));
         let opened = approvals::settle(&finding, ask, self.approvals, events, writes, now);
         let notices = Notices::of(self.rules, intent, &correlation_id, now);
-        if change == Change::Opened && asked.decided.security {
+        if became_security {
             writes.extend(notices.security(&finding));
         }
         // Of all that is held people are told once, by the switch.

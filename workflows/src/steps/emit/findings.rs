@@ -24,7 +24,7 @@ pub(super) fn seen(
     correlation: &CorrelationId,
     now: Time,
 ) -> (Finding, Change) {
-    let Decided { decision, severity, .. } = decided;
+    let Decided { decision, severity, security, .. } = decided;
     let target = &intent.target;
     let (change, mut finding) = match before {
         Some(f) if f.open && f.digest == drift.digest => (Change::Same, f),
@@ -44,6 +44,7 @@ pub(super) fn seen(
                 intent: intent.key.clone(),
                 plane: target.plane(),
                 persistent: false,
+                security: false,
                 causes: Vec::new(),
                 kind: drift.kind,
                 open: true,
@@ -64,6 +65,7 @@ pub(super) fn seen(
         ),
     };
     finding.severity = severity;
+    finding.security = security;
     finding.decision = decision;
     finding.digest = drift.digest.clone();
     finding.affected_devices = drift.affected_devices;

@@ -1,7 +1,9 @@
 //! The words of `emit`: what its events say.
 
 use serde_json::json;
-use trueup_model::{Condition, Decision, DriftKind, EventKind, Finding, Ignored, IntentRecord, Trip, job};
+use trueup_model::{
+    Condition, Decision, DriftKind, EventKind, Finding, Ignored, IntentRecord, Status, Trip, job,
+};
 
 use super::attempts;
 use super::course::Asked;
@@ -54,6 +56,14 @@ pub(super) fn resolved(finding: &Finding, ignored: &[Ignored], events: &mut Even
     events.push(EventKind::DriftResolved, data);
 }
 
+/// Nobody looks at it any more.
+pub(crate) fn left(finding: &Finding, status: Status, events: &mut Events<'_>) {
+    let mut data = about(finding, false);
+    data["because"] = json!("the intent is not reconciled any more: nothing looks at it");
+    data["status"] = json!(status);
+    events.push(EventKind::DriftResolved, data);
+}
+
 /// Said once for each time the switch trips, by the job that tripped it.
 pub(super) fn tripped(trip: &Trip, kinds: &[DriftKind], events: &mut Events<'_>) {
     let Trip { tenant, plane, at, cap } = trip;
@@ -65,10 +75,12 @@ pub(super) fn tripped(trip: &Trip, kinds: &[DriftKind], events: &mut Events<'_>)
     events.push(EventKind::BlastRadiusTripped, data);
 }
 
+/// `became_security`: a finding that was open is now a matter of security.
 pub(super) fn policy(
     before: Option<Decision>,
     finding: &Finding,
     asked: &Asked<'_>,
+    became_security: bool,
     events: &mut Events<'_>,
 ) {
     let decision = &finding.decision;
@@ -76,11 +88,14 @@ pub(super) fn policy(
         before.not_before = decision.not_before;
         before == *decision
     });
-    if !same {
-        let data = json!({
+    if !same || became_security {
+        let mut data = json!({
             "drift_type": finding.kind, "finding_id": finding.id, "severity": finding.severity,
             "security": asked.decided.security, "decision": decision, "case": asked.case.record(),
         });
+        if became_security {
+            data["became_security"] = json!(true);
+        }
         events.push(EventKind::PolicyDecided, data);
     }
 }
