@@ -26,7 +26,6 @@ impl Access {
     }
 
     /// Refuses with the missing permission. For the fleet as a whole, the tenant is `None`.
-    #[expect(clippy::unused_self, reason = "nobody is refused on loopback yet")]
     pub fn require(&self, _permission: Permission, _tenant: Option<&str>) -> Result<(), Problem> {
         Ok(())
     }
