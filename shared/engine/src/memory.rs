@@ -11,15 +11,12 @@
 mod blast;
 mod budgets;
 mod commit;
-mod credentials;
 mod events;
 mod inspect;
 mod intents;
-mod operate;
 mod outbox;
 mod part;
 mod queue;
-mod requests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +31,6 @@ use trueup_model::{
 };
 
 use crate::blast::{Limits, MAX_MEMBER};
-use crate::manifests::{Expect, Manifests as _, whole};
 use crate::store::{
     Admin, Applied, Beat, By, Ended, EventFilter, Incarnation, JobState, JobView, Leases, NewJob, Page,
     Preflight, QueueDepth, Store, WorkerView,
@@ -60,10 +56,6 @@ pub struct MemoryStore {
     event_clock: SharedClock,
     woke: Notify,
     limits: budgets::Limits,
-    measured: Mutex<operate::Measured>,
-    reports: Mutex<operate::Reports>,
-    credentials: credentials::Ring,
-    ledger: requests::Ledger,
 }
 
 impl MemoryStore {
@@ -84,10 +76,6 @@ impl MemoryStore {
             event_clock,
             woke: Notify::new(),
             limits: Default::default(),
-            measured: Mutex::default(),
-            reports: Mutex::default(),
-            credentials: Default::default(),
-            ledger: Default::default(),
         }
     }
 
@@ -136,15 +124,12 @@ fn page<T>(sorted: impl Iterator<Item = (String, T)>, cursor: Option<&str>, limi
         items.push(item);
         next = Some(key);
     }
-    Page { items, next: next.filter(|_| rest.peek().is_some()), missing: Vec::new() }
+    Page { items, next: next.filter(|_| rest.peek().is_some()) }
 }
-
-/// Milliseconds, of 18 digits.
-const LATEST: i64 = 999_999_999_999_999_999;
 
 /// A text that sorts later times first.
 fn newest_first(at: Time, id: &str) -> String {
-    format!("{:018}:{id}", LATEST - at.timestamp_millis().clamp(0, LATEST))
+    format!("{:020} {id}", i64::MAX.saturating_sub(at.timestamp_millis().max(0)))
 }
 
 #[async_trait]
@@ -155,9 +140,7 @@ impl Store for MemoryStore {
 
     async fn enqueue(&self, p: Partition, jobs: &[NewJob]) -> Result<u64> {
         at_most(MAX_JOBS, jobs.len(), "jobs")?;
-        let new = self.on(p, |part| part.enqueue(jobs, self.now()))?;
-        self.count(crate::passed::tally_enqueued(jobs, new));
-        Ok(new)
+        self.on(p, |part| part.enqueue(jobs, self.now()))
     }
     async fn lease(
         &self,
@@ -170,10 +153,7 @@ impl Store for MemoryStore {
     }
     async fn commit(&self, p: Partition, who: &Incarnation, ended: &[Ended]) -> Result<Vec<Committed>> {
         at_most(MAX_ENDED, ended.len(), "executions")?;
-        let answers: Vec<Committed> =
-            self.on(p, |part| ended.iter().map(|e| part.end(who, e, self.now())).collect())?;
-        self.count(crate::passed::tally_ended(ended, &answers));
-        Ok(answers)
+        self.on(p, |part| ended.iter().map(|e| part.end(who, e, self.now())).collect())
     }
     async fn give_back(&self, p: Partition, who: &Incarnation, jobs: &[(JobId, Queue)]) -> Result<()> {
         at_most(MAX_JOBS, jobs.len(), "jobs")?;
@@ -194,11 +174,12 @@ impl Store for MemoryStore {
     }
 
     async fn apply(&self, intents: &[Intent], by: &By) -> Result<Vec<Applied>> {
-        self.put(&whole(intents), by).await
+        at_most(MAX_JOBS, intents.len(), "intents")?;
+        intents.iter().map(|i| self.on_intent(&i.key, |part| part.apply(i, by))).collect()
     }
     async fn delete(&self, keys: &[IntentKey], by: &By) -> Result<Vec<Applied>> {
         at_most(MAX_JOBS, keys.len(), "intents")?;
-        keys.iter().map(|key| self.on_intent(key, |part| part.forget(key, Expect::Anything, by))).collect()
+        keys.iter().map(|key| self.on_intent(key, |part| part.delete(key, by))).collect()
     }
     async fn intents(&self, keys: &[IntentKey]) -> Result<Vec<Option<IntentRecord>>> {
         let record = |part: &mut Part, key| part.intents.get(key).map(|kept| kept.record.clone());
@@ -263,10 +244,10 @@ impl Store for MemoryStore {
         self.on(p, |part| waiting.iter().map(|state| part.queue(queue).count(*state) as u64).sum())
     }
     async fn jobs(&self, queue: Queue, state: JobState, limit: usize) -> Result<Vec<JobView>> {
-        Ok(inspect::jobs(&self.parts(), queue, state, limit, self.now()))
+        Ok(inspect::jobs(&self.parts(), queue, state, limit))
     }
     async fn job(&self, id: &JobId) -> Result<Option<JobView>> {
-        Ok(self.parts().iter().find_map(|part| part.job(id, self.now())))
+        Ok(self.parts().iter().find_map(|part| part.job(id)))
     }
     async fn workers(&self) -> Result<Vec<WorkerView>> {
         let mut newest: BTreeMap<Incarnation, Time> = BTreeMap::new();
@@ -316,21 +297,9 @@ impl Store for MemoryStore {
     fn budgets(&self) -> &dyn crate::Budgets {
         self
     }
-    fn manifests(&self) -> &dyn crate::Manifests {
-        self
-    }
-    fn credentials(&self) -> &dyn crate::Credentials {
-        self
-    }
-    fn requests(&self) -> &dyn crate::Requests {
-        self
-    }
-    fn operations(&self) -> &dyn crate::Operations {
-        self
-    }
     async fn preflight(&self) -> Result<Preflight> {
         let warning =
             "state is kept in memory only and is gone when the process ends; use Redis for anything real";
-        Ok(Preflight { server: "memory".into(), warnings: vec![warning.into()], ..Preflight::default() })
+        Ok(Preflight { server: "memory".into(), refused: Vec::new(), warnings: vec![warning.into()] })
     }
 }

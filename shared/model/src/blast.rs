@@ -58,7 +58,6 @@ pub enum Reserved {
 
 /// A switch that tripped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Trip {
     pub tenant: String,
     pub plane: PlaneKind,

@@ -10,8 +10,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Meter};
-use trueup_boot::metrics::Latency;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
 use trueup_engine::Leased;
 use trueup_model::commit::Committed;
 use trueup_model::label::Bounded;
@@ -39,7 +38,7 @@ pub(crate) struct Metrics {
     detected: Counter<u64>,
     detected_by_criticality: Counter<u64>,
     resolved: Counter<u64>,
-    time_to_remediation: Latency,
+    time_to_remediation: Histogram<f64>,
     remediations: Counter<u64>,
     successes: Counter<u64>,
     failures: Counter<u64>,
@@ -49,9 +48,9 @@ pub(crate) struct Metrics {
     notifications: Counter<u64>,
     abandoned: Counter<u64>,
     cycles: Counter<u64>,
-    cycle_duration: Latency,
+    cycle_duration: Histogram<f64>,
     jobs: Counter<u64>,
-    job_duration: Latency,
+    job_duration: Histogram<f64>,
 }
 
 /// What to count of an outcome, should it be accepted.
@@ -81,7 +80,10 @@ impl Metrics {
     pub(crate) fn new(meter: &Meter) -> Self {
         let counter =
             |name: &'static str, what: &'static str| meter.u64_counter(name).with_description(what).build();
-        let histogram = |name, what, buckets: &[f64]| Latency::new(meter, name, what, buckets);
+        let histogram = |name: &'static str, what: &'static str, buckets: &[f64]| {
+            let built = meter.f64_histogram(name).with_unit("s").with_description(what);
+            built.with_boundaries(buckets.to_vec()).build()
+        };
         Self {
             tenants: Mutex::default(),
             channels: Mutex::default(),
@@ -149,8 +151,8 @@ impl Metrics {
         leased: &Leased,
         pending: &Pending,
         answer: Committed,
-        (from, to): (Time, Time),
-        traceparent: &str,
+        from: Time,
+        to: Time,
     ) {
         let outcome = match answer {
             Committed::Yes => pending.outcome,
@@ -161,14 +163,14 @@ impl Metrics {
         let queue = KeyValue::new("queue", leased.queue.to_string());
         self.jobs.add(1, &[queue.clone(), KeyValue::new("outcome", outcome)]);
         if let Ok(took) = (to - from).to_std() {
-            self.job_duration.record(took.as_secs_f64(), &[queue], Some(traceparent));
+            self.job_duration.record(took.as_secs_f64(), &[queue]);
         }
         if answer == Committed::Yes {
-            pending.told.iter().for_each(|told| self.count(told, traceparent));
+            pending.told.iter().for_each(|told| self.count(told));
         }
     }
 
-    fn count(&self, told: &Told, traceparent: &str) {
+    fn count(&self, told: &Told) {
         match told {
             Told::Detected { at, kind, severity, criticality, security } => {
                 let at = self.at(at);
@@ -185,7 +187,7 @@ impl Metrics {
             Told::Resolved { at, after_s } => {
                 let at = self.at(at);
                 self.resolved.add(1, &at);
-                after_s.iter().for_each(|s| self.time_to_remediation.record(*s, &at, Some(traceparent)));
+                after_s.iter().for_each(|s| self.time_to_remediation.record(*s, &at));
             }
             Told::Remediation { at, outcome } => {
                 let at = self.at(at);
@@ -207,7 +209,7 @@ impl Metrics {
             Told::RunEnded { tenant, condition, after_s } => {
                 let labels = [self.tenant(tenant), KeyValue::new("condition", *condition)];
                 self.cycles.add(1, &labels);
-                after_s.iter().for_each(|s| self.cycle_duration.record(*s, &labels[1..], Some(traceparent)));
+                after_s.iter().for_each(|s| self.cycle_duration.record(*s, &labels[1..]));
             }
         }
     }

@@ -98,7 +98,6 @@ pub(super) fn begin(
         escalated: false,
         generation,
         kinds,
-        trace: before.trace.clone(),
     }
 }
 
