@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo test lint deny bench clean
+.PHONY: help tools build demo test lint deny bench fuzz clean
 
 # ansible-playbook and rotel-agent from the private venv come first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -49,6 +49,9 @@ deny: ## Licences, sources, duplicates, advisories of what we link (installs car
 bench: tools ## Measure the engine and the loop; writes target/bench/summary.json
 	$(CARGO) build --release --locked -p trueup-simulators -p trueup-tests --bins
 	./target/release/bench $(ONLY)
+
+fuzz: tools ## Ask the API whatever its OpenAPI document allows, and what it does not, for some minutes (needs schemathesis)
+	TRUEUP_FUZZ=full $(CARGO) test --locked -p trueup-tests --test schemathesis -- --nocapture
 
 clean: ## Remove what was built, the demo's data and the private tools
 	$(CARGO) clean

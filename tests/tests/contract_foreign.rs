@@ -27,9 +27,16 @@ struct World {
 }
 
 async fn world() -> World {
+    world_of(1).await
+}
+
+async fn world_of(partitions: u16) -> World {
     let server = Redis::temporary(Options::default()).await.expect("a private Redis");
-    let options =
-        RedisOptions { dead_after: DEAD_AFTER, ..RedisOptions::new(server.url(), Arc::new(SystemClock)) };
+    let options = RedisOptions {
+        dead_after: DEAD_AFTER,
+        partitions: Some(partitions),
+        ..RedisOptions::new(server.url(), Arc::new(SystemClock))
+    };
     let store = Arc::new(RedisStore::connect(options).await.expect("a connection"));
     let client = redis::Client::open(server.url()).expect("a URL");
     let redis = client.get_multiplexed_async_connection().await.expect("a connection");
@@ -283,4 +290,29 @@ fn notice(name: &str) -> Write {
         text: "t".into(),
         correlation_id: CorrelationId::derive(&[name]),
     }))
+}
+
+/// Guards: `Missing` in `redis_store`.
+#[tokio::test]
+async fn a_partition_that_cannot_be_read_is_told_and_hides_no_other() {
+    let world = world_of(4).await;
+    let all: Vec<Intent> = (0..32).map(|n| intent(&format!("i{n}"))).collect();
+    let here = |p: Partition| all.iter().filter(|i| i.key.partition(world.store.partitions()) == p).count();
+    assert!((1..32).contains(&here(P)), "the example spreads over partitions");
+    world.store.apply(&all, &by()).await.expect("applied");
+    for (index, what) in
+        [(KEYS.names(), "intents"), (KEYS.findings(), "findings"), (KEYS.approvals(), "approvals")]
+    {
+        redis::cmd("DEL").arg(&index).query_async::<()>(&mut world.redis.clone()).await.expect("deleted");
+        world.foreign(&index).await;
+        let (found, missing) = match what {
+            "intents" => world.store.list_intents(None, 99).await.map(|p| (p.items.len(), p.missing)),
+            "findings" => world.store.list_findings(None, 99).await.map(|p| (p.items.len(), p.missing)),
+            _ => world.store.list_approvals(None, 99).await.map(|p| (p.items.len(), p.missing)),
+        }
+        .expect("a list");
+        assert_eq!(found, if what == "intents" { 32 - here(P) } else { 0 });
+        assert_eq!(missing.len(), 1, "{what}: {missing:?}");
+        assert!(missing[0].starts_with("partition 0: "), "{what}: {missing:?}");
+    }
 }

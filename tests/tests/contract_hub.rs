@@ -9,8 +9,8 @@ use std::time::Duration;
 use apalis_core::backend::Backend as _;
 use apalis_core::worker::context::WorkerContext;
 use trueup_engine::memory::MemoryStore;
-use trueup_engine::store::{Ended, Incarnation, JobState, NewJob, Store};
-use trueup_engine::{HubOptions, Lane, Leased, Started};
+use trueup_engine::store::{By, Ended, Incarnation, JobState, NewJob, Store};
+use trueup_engine::{Drain, HubOptions, Lane, Leased, Started};
 use trueup_model::commit::Committed;
 use trueup_model::event::LOOP;
 use trueup_model::job::{Compare, Span, tick_id};
@@ -124,6 +124,34 @@ async fn partitions_take_turns() {
         "a backlog in one keeps the slots from others: {served:?}"
     );
     started.leave(WITHIN).await.expect("signed off");
+}
+
+/// Guards: what the heart reports, and hears.
+#[tokio::test]
+async fn a_worker_asked_to_leave_leases_no_more_and_ends_what_it_holds() {
+    let store = Arc::new(MemoryStore::new(2));
+    let (held, after, p) = (compare("held"), compare("after"), Partition(0));
+    store.enqueue(p, std::slice::from_ref(&held)).await.expect("enqueued");
+    let mut started = start(&store, &[("compare", 2)], false);
+    let leased = next(&mut started.lanes[0]).await;
+    let who = started.identity.current();
+    let reported = async || store.operations().reports().await.expect("reports").remove(&who);
+    until("it reports what it holds", async || {
+        reported().await.is_some_and(|(report, _)| report.queues["compare"] == 1 && !report.host.is_empty())
+    })
+    .await;
+    let correlation_id = trueup_model::CorrelationId::derive(&["drain"]);
+    let by = By { actor: "operator".into(), correlation_id, now: Time::UNIX_EPOCH };
+    assert_eq!(store.operations().drain(&who, &by).await.expect("asked"), Drain::Asked);
+    let stopping = tokio::time::timeout(WITHIN, started.stop.stopping()).await;
+    assert!(stopping.is_ok(), "it hears it with its heartbeat");
+    until("it says so", async || reported().await.is_some_and(|(report, _)| report.draining)).await;
+
+    store.enqueue(p, std::slice::from_ref(&after)).await.expect("enqueued");
+    assert_eq!(end(&started, leased).await, Committed::Yes, "what it holds it may end");
+    started.leave(WITHIN).await.expect("signed off");
+    assert_eq!(state(&store, &after.id).await, Some(JobState::Ready), "left for others");
+    assert_eq!(reported().await, None, "it has left");
 }
 
 async fn next(lane: &mut Lane) -> Leased {

@@ -22,7 +22,14 @@ fn tick() -> job::Sweep {
 }
 
 fn record(id: &str, more: serde_json::Value) -> IntentRecord {
-    IntentRecord { intent: intent(id, more), generation: 1, state: IntentState::default(), rev: 0 }
+    IntentRecord {
+        intent: intent(id, more),
+        generation: 1,
+        state: IntentState::default(),
+        rev: 0,
+        version: 0,
+        owners: Default::default(),
+    }
 }
 
 fn fleet(n: usize) -> Facts {

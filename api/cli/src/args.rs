@@ -25,24 +25,55 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
-    /// Where the API is
-    #[arg(long, global = true, env = "TRUEUP_URL", default_value = DEFAULT_URL, value_name = "URL", display_order = 900)]
-    pub(crate) url: String,
+    /// Where the API is; else the profile's, else http://127.0.0.1:7171
+    #[arg(long, global = true, env = "TRUEUP_URL", value_name = "URL", display_order = 900)]
+    pub(crate) url: Option<String>,
+    /// Whose URL and key to use, as `trueup login` stored them
+    #[arg(long, global = true, env = "TRUEUP_PROFILE", value_name = "NAME", display_order = 900)]
+    pub(crate) profile: Option<String>,
+    /// Trust only the certificate authorities in this file (PEM), for https
+    #[arg(long, global = true, env = "TRUEUP_CA_FILE", value_name = "FILE", display_order = 901)]
+    pub(crate) ca_file: Option<std::path::PathBuf>,
+    /// A file with the API key to use (or TRUEUP_API_KEY, the key itself)
+    #[arg(long, global = true, env = "TRUEUP_API_KEY_FILE", value_name = "FILE", display_order = 901)]
+    pub(crate) api_key_file: Option<std::path::PathBuf>,
     /// How results are written: for people, for programs, or just the names
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table, value_name = "FORM", display_order = 901)]
-    pub(crate) output: Output,
+    #[arg(long, short, global = true, value_enum, default_value_t = Form::Table, value_name = "FORM", display_order = 902)]
+    pub(crate) output: Form,
 }
 
+/// The forms that can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lower")]
+pub(crate) enum Form {
+    Table,
+    Wide,
+    Json,
+    Yaml,
+    Name,
+}
+
+/// For whom the result is; a form of each kind only differs in how it is written ([`crate::context::Context`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     Table,
     Json,
     Name,
 }
 
+impl From<Form> for Output {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Table | Form::Wide => Self::Table,
+            Form::Json | Form::Yaml => Self::Json,
+            Form::Name => Self::Name,
+        }
+    }
+}
+
 const FIRST_STEPS: &str = "\
 First steps:
+  trueup login --url https://trueup.example   store where the API is, and the key
   trueup apply -f fleet.yaml                  store what is meant
   trueup get intents --condition drifted      what is not as it was meant
   trueup get findings --open                  the drift, by kind and severity

@@ -1,12 +1,13 @@
 //! Talking to the API.
 //!
 //! # Guarantees
-//! - No proxy and no redirect: the API is on this host.
+//! - No proxy and no redirect: a key is sent to the host that was named, and to no other.
 //! - Answers are bounded in size and time; what is no answer of ours is an error that says so.
 
+use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -45,7 +46,9 @@ pub(crate) enum Body {
 }
 
 impl Client {
-    pub(crate) fn new(url: &str) -> Result<Self, Failure> {
+    /// `key`: an API key or bearer token to send with every request.
+    /// `ca_file`: the only certificate authorities to trust; `None`: those that this host trusts.
+    pub(crate) fn new(url: &str, key: Option<String>, ca_file: Option<&Path>) -> Result<Self, Failure> {
         let wrong = |why: String| {
             Failure::usage(why).at("--url or TRUEUP_URL").advise("use a URL like http://127.0.0.1:7171")
         };
@@ -53,7 +56,34 @@ impl Client {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong(format!("'{url}' is not an http or https URL")));
         }
-        let http = reqwest::Client::builder()
+        let mut headers = HeaderMap::new();
+        if let Some(key) = key {
+            if base.scheme() == "http" && !is_loopback(&base) {
+                return Err(Failure::usage("the API key would go over the network unencrypted")
+                    .at(base.as_str())
+                    .advise("use https, or a tunnel to this host (ssh -L, kubectl port-forward)"));
+            }
+            let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
+                Failure::usage("the API key holds characters that no key has")
+                    .at("--api-key-file or TRUEUP_API_KEY")
+            })?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let mut http = reqwest::Client::builder();
+        if let Some(path) = ca_file {
+            let wrong = |why: String| {
+                Failure::usage(format!("{}: {why}", path.display())).at("--ca-file or TRUEUP_CA_FILE")
+            };
+            let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+            let trusted = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))?;
+            if trusted.is_empty() {
+                return Err(wrong("there is no certificate in it (PEM)".into()));
+            }
+            http = http.tls_certs_only(trusted);
+        }
+        let http = http
+            .default_headers(headers)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
@@ -137,6 +167,12 @@ impl Client {
     }
 }
 
+/// Whether nobody else can listen on the way.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
@@ -162,6 +198,17 @@ fn of_problem(problem: Problem) -> Failure {
     if exit == Exit::Unreachable {
         failure.advice =
             Some("ask again in a moment; `trueup doctor` says what is wrong if it stays so".into());
+    }
+    match problem.status {
+        401 => {
+            let advice = "log in with `trueup login`, or name a key with --api-key-file or TRUEUP_API_KEY";
+            failure.advice = Some(advice.into());
+        }
+        403 => {
+            let advice = "`trueup whoami` shows what you may; an admin makes a key that may more: `trueup key create --grant TENANT:ROLE`";
+            failure.advice = Some(advice.into());
+        }
+        _ => {}
     }
     // One flaw is in the detail already.
     if problem.errors.len() > 1 {

@@ -4,25 +4,36 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
-use crate::args::{Global, Output};
+use crate::args::{Form, Global, Output};
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::profiles::Profiles;
+use crate::reach::Reach;
 use crate::table::Table;
 
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) output: Output,
+    /// The form of that output: more columns, or YAML in the place of JSON.
+    form: Form,
+    pub(crate) profiles: Profiles,
+    pub(crate) reach: Reach,
     /// stdout is a terminal and nobody asked for no colour.
     pub(crate) colour: bool,
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
+    /// `changes_profiles`: the profile that is named need not be there yet.
+    pub(crate) fn new(global: &Global, changes_profiles: bool) -> Result<Self, Failure> {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         let colour = std::io::stdout().is_terminal() && !no_colour && !dumb;
-        Ok(Self { client: Client::new(&global.url)?, output: global.output, colour })
+        let profiles = Profiles::load()?;
+        let reach = Reach::of(global, &profiles, changes_profiles)?;
+        let client = reach.client(reach.key.clone())?;
+        let output = global.output.into();
+        Ok(Self { client, output, form: global.output, profiles, reach, colour })
     }
 
     /// The result. A reader that went away (`| head`) is no error.
@@ -30,9 +41,17 @@ impl Context {
         let _ = std::io::stdout().lock().write_all(text.as_bytes());
     }
 
+    /// More columns are asked for.
+    pub(crate) fn wide(&self) -> bool {
+        self.form == Form::Wide
+    }
+
     /// The result for programs.
     pub(crate) fn write_json(&self, value: &Value) {
-        self.write(&(crate::text::json(value) + "\n"));
+        self.write(&match self.form {
+            Form::Yaml => crate::text::yaml(value),
+            _ => crate::text::json(value) + "\n",
+        });
     }
 
     /// A table, or a note on stderr if it is empty.

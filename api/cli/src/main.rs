@@ -16,6 +16,8 @@ mod dev;
 mod failure;
 mod manifests;
 mod open;
+mod profiles;
+mod reach;
 mod table;
 mod telemetry;
 mod text;
@@ -45,7 +47,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(failure::Exit::Usage as u8);
         }
     };
-    let ended = match context::Context::new(&args.global) {
+    let ended = match context::Context::new(&args.global, args.command.changes_profiles()) {
         Ok(cx) => args.command.run(&cx).await,
         Err(failure) => Err(failure),
     };

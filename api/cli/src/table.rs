@@ -66,6 +66,14 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// One more column, a cell for each row.
+    #[must_use]
+    pub(crate) fn with_column(mut self, name: &'static str, cells: impl IntoIterator<Item = Cell>) -> Self {
+        self.header.push(name);
+        self.rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+        self
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -108,5 +116,7 @@ mod tests {
         assert_eq!(table.render(false), "NAME  STATE\n漢字  drifted\na     -\n");
         assert!(table.render(true).contains("\u{1b}[31mdrifted\u{1b}[0m"));
         assert!(!table.render(true).contains("a\u{1b}[31m"));
+        let wider = table.with_column("MORE", ["x".into(), "y".into()]);
+        assert_eq!(wider.render(false), "NAME  STATE    MORE\n漢字  drifted  x\na     -        y\n");
     }
 }

@@ -65,6 +65,16 @@ pub(crate) fn json(value: &serde_json::Value) -> String {
     out
 }
 
+/// YAML of the same value. Where that would hold what a terminal may obey it is JSON, which is YAML too.
+pub(crate) fn yaml(value: &serde_json::Value) -> String {
+    match serde_saphyr::to_string(value) {
+        Ok(plain) if !plain.chars().any(|c| (c.is_control() && c != '\n') || is_reordering(c)) => {
+            plain.trim_end().to_owned() + "\n"
+        }
+        _ => json(value) + "\n",
+    }
+}
+
 /// `3m ago`, `in 2h`.
 pub(crate) fn relative(at: Time, now: Time) -> String {
     let ms = (now - at).num_milliseconds();
@@ -131,6 +141,18 @@ mod tests {
         let text = json(&value);
         assert!(text.chars().all(|c| c == '\n' || !(c.is_control() || is_reordering(c))), "{text:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn yaml_is_the_same_value_and_harmless() {
+        let read = |text: &str| serde_saphyr::from_str::<serde_json::Value>(text).unwrap();
+        let plain = serde_json::json!({"a": [1, {"b": "yes"}, "1.0", null, "- x: #"], "empty": {}, "lines": "x\ny\n"});
+        assert_eq!(read(&yaml(&plain)), plain, "{}", yaml(&plain));
+        assert!(yaml(&plain).starts_with("a:"), "{}", yaml(&plain));
+        let steering = serde_json::json!({"a": "\u{9b}2J\u{202e}\u{7f}\u{1b}[31m"});
+        let text = yaml(&steering);
+        assert!(text.chars().all(|c| c == '\n' || !(c.is_control() || is_reordering(c))), "{text:?}");
+        assert_eq!(read(&text), steering);
     }
 
     #[test]

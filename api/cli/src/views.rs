@@ -1,17 +1,22 @@
 //! How each kind of thing looks in a table.
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use trueup_engine::{JobState, JobView, QueueDepth};
 use trueup_model::{
     Approval, ApprovalKind, ApprovalState, Condition, Event, EventKind, Finding, IntentRecord, Severity,
     Time, Verdict,
 };
 
+mod queues;
+mod wide;
+
+pub(crate) use queues::{by_tenant, jobs, queues, tone_of_state, workers};
+
+pub(crate) use wide::{wide_approvals, wide_events, wide_findings, wide_intents};
+
 use crate::failure::{Exit, Failure};
 use crate::table::{Cell, Table, Tone, cell};
-use crate::text::{count, relative, span, words};
+use crate::text::{relative, span, words};
 
 /// Reads items of a list as what they are.
 pub(crate) fn read<T: DeserializeOwned>(items: &[Value]) -> Result<Vec<T>, Failure> {
@@ -194,80 +199,6 @@ pub(crate) fn details(data: &Value) -> String {
         );
     let line = shown.collect::<Vec<_>>().join(" ");
     if line.chars().count() <= MOST { line } else { line.chars().take(MOST).chain(['…']).collect() }
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Worker {
-    pub(crate) incarnation: String,
-    pub(crate) last_beat_ms: u64,
-    pub(crate) late: bool,
-}
-
-pub(crate) fn workers(workers: &[Worker]) -> Table {
-    let mut table = Table::new(&["WORKER", "STATE", "LAST BEAT"]);
-    for w in workers {
-        let state = if w.late { cell("late", Tone::Bad) } else { cell("alive", Tone::Good) };
-        table.row([w.incarnation.as_str().into(), state, format!("{} ago", span(w.last_beat_ms)).into()]);
-    }
-    table
-}
-
-pub(crate) fn queues(depths: &[QueueDepth]) -> Table {
-    let mut table = Table::new(&["QUEUE", "READY", "SCHEDULED", "IN FLIGHT", "OLDEST", "DEAD", "STATE"]);
-    for d in depths {
-        table.row([
-            d.queue.as_str().into(),
-            d.ready.to_string().into(),
-            d.scheduled.to_string().into(),
-            d.in_flight.to_string().into(),
-            d.oldest_ms.map_or_else(|| "".into(), |ms| span(ms).into()),
-            cell(d.dead.to_string(), if d.dead > 0 { Tone::Bad } else { Tone::Plain }),
-            if d.paused { cell("paused", Tone::Warn) } else { cell("running", Tone::Good) },
-        ]);
-    }
-    table
-}
-
-pub(crate) fn jobs(jobs: &[JobView]) -> Table {
-    let mut table = Table::new(&[
-        "JOB",
-        "STATE",
-        "PARTITION",
-        "ATTEMPTS",
-        "RESCUED",
-        "BYTES",
-        "HELD BY",
-        "ABOUT",
-        "REASON",
-    ]);
-    for j in jobs {
-        let tone = match j.state {
-            JobState::Dead => Tone::Bad,
-            JobState::InFlight => Tone::Good,
-            JobState::Ready | JobState::Scheduled => Tone::Plain,
-        };
-        table.row([
-            j.id.as_str().into(),
-            cell(wire(&j.state), tone),
-            j.partition.to_string().into(),
-            j.attempts.to_string().into(),
-            j.rescued.to_string().into(),
-            j.payload_bytes.to_string().into(),
-            j.held_by.as_ref().map(|w| w.0.clone()).unwrap_or_default().into(),
-            about(&j.payload).into(),
-            j.reason.as_deref().unwrap_or_default().into(),
-        ]);
-    }
-    table
-}
-
-/// What a job's payload is about, as far as it says.
-fn about(payload: &Value) -> String {
-    if let Some(intent) = payload.get("intent").and_then(Value::as_str) {
-        return intent.to_owned();
-    }
-    let many = |field: &str| payload.get(field).and_then(Value::as_array).map(Vec::len);
-    many("checks").or(many("seen")).or(many("only")).map(|n| count(n, "intent")).unwrap_or_default()
 }
 
 /// One intent in full.

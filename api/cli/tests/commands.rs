@@ -69,16 +69,50 @@ fn queues_are_operated() {
     assert_eq!(world.run(&["queue", "resume", "emit"]).ends(0).out, "queue emit resumed\n");
     assert_eq!(
         world.run(&["queue", "retry", "emit", "--job", &dead]).ends(0).out,
-        "queue emit: 1 dead job put back\n"
+        "queue emit: 1 job put back\n"
     );
-    world.run(&["queue", "retry", "emit", "--job", &dead]).ends(4);
+    let ran = world.run(&["queue", "retry", "emit", "--job", &dead]).ends(1);
+    assert!(ran.err.contains("it waits for its turn already"), "{ran:?}");
+    world.run(&["queue", "retry", "emit", "--job", "job_nobody"]).ends(4);
     let ran = world.run(&["queue", "discard", "emit", "--all"]).ends(2);
     assert!(ran.err.contains("then add --yes"), "{ran:?}");
     let ran = world.run(&["queue", "discard", "emit", "--all", "--yes"]).ends(0);
     assert_eq!(ran.out, "queue emit: 1 dead job deleted\n");
     world.run(&["queue", "retry", "emit"]).ends(2);
+    many_are_operated(&world);
     let ran = world.run(&["queue", "pause", "emti"]).ends(4);
     assert!(ran.err.contains("did you mean 'emit'?") && ran.err.contains("correlation id: "), "{ran:?}");
+}
+
+/// By conditions, with a count first, and on a list.
+fn many_are_operated(world: &World) {
+    let ran = world.run(&["queue", "discard", "emit", "--state", "ready", "--yes"]).ends(0);
+    assert_eq!(ran.out, "queue emit: 1 ready job deleted\n");
+    let dead: Vec<String> = (10..15)
+        .map(|n| if n % 2 == 0 { (n, "Timeout after 30 s") } else { (n, "refused") })
+        .map(|(n, why)| world.block_on(fleet::bury(world.store.as_ref(), n, why)).to_string())
+        .collect();
+    let timeouts = ["--where", "reason~timeout"];
+    let dry = world.run(&[&["queue", "retry", "emit", "--dry-run"][..], &timeouts].concat()).ends(0);
+    assert_eq!(dry.out, "queue emit: 3 dead jobs would be put back\n");
+    let shown = world.run(&[&["queue", "show", "emit", "-o", "name"][..], &timeouts].concat()).ends(0);
+    assert_eq!(shown.out.lines().collect::<Vec<_>>(), [&dead[0], &dead[2], &dead[4]]);
+    let all = world.run(&[&["queue", "retry", "all", "--rate", "1000"][..], &timeouts].concat()).ends(0);
+    assert_eq!(all.out, "queue emit: 3 dead jobs put back\n", "queues without a match are not named");
+    let front = ["queue", "front", "emit", "--job", &dead[4], "--job", &dead[0]];
+    assert_eq!(world.run(&front).ends(0).out, "queue emit: 2 jobs moved to the front\n");
+    let story = world.run(&["queue", "job", &dead[1]]).ends(0).out;
+    assert!(story.contains("refused") && story.contains("attempts, rescued, deliveries"), "{story}");
+    let ran = world.run(&["queue", "discard", "emit", "--older-than", "0s"]).ends(2);
+    assert!(ran.err.contains("this would delete 2 dead jobs for good"), "{ran:?}");
+    let ran = world.run(&["queue", "discard", "emit", "--older-than", "0s", "--yes", "-o", "json"]).ends(0);
+    assert_eq!(ran.json()["changed"], 2);
+    world.run(&["queue", "retry", "emit", "--where", "nonsense"]).ends(2);
+    world.run(&["queue", "retry", "emit", "--where", "state=ready"]).ends(1);
+    world.run(&["queue", "top"]).ends(2);
+    let workers = world.run(&["worker", "ls"]).ends(0).out;
+    assert!(workers.starts_with("WORKER ") && workers.contains("host-1"), "{workers}");
+    world.run(&["worker", "drain", "nobody"]).ends(4);
 }
 
 #[test]
@@ -174,7 +208,7 @@ fn wrong_usage() {
         assert!(ran.out.is_empty() && !ran.err.is_empty(), "{args:?}: {ran:?}");
     }
     let ran = run(&["serve", "--listen", "0.0.0.0:7171"]);
-    assert!(ran.err.contains("authentication does not exist in this version"), "{ran:?}");
+    assert!(ran.err.contains("add --require-authentication"), "{ran:?}");
     for url in ["nonsense", "redis://127.0.0.1:1"] {
         let ran = run(&["serve", "--redis-url", url, "--listen", "127.0.0.1:0"]).ends(1);
         assert!(ran.err.starts_with("error: opening the store"), "{ran:?}");

@@ -21,6 +21,9 @@ fn help_teaches() {
         "doctor",
         "serve",
         "completion",
+        "login",
+        "profile",
+        "worker",
     ] {
         insta::assert_snapshot!(format!("help_{command}"), run(&[command, "--help"]).ends(0).out);
     }
@@ -29,8 +32,9 @@ fn help_teaches() {
 #[test]
 fn tables() {
     let world = World::drifted();
-    let table: [(&str, &[&str]); 8] = [
+    let table: [(&str, &[&str]); 9] = [
         ("intents", &["get", "intents", "--tenant", "acme"]),
+        ("intents_wide", &["get", "intents", "--tenant", "acme", "-o", "wide"]),
         ("intent", &["get", "intent", "acme/drifted"]),
         ("findings", &["get", "findings"]),
         ("approvals", &["get", "approvals"]),
@@ -60,7 +64,7 @@ fn a_finding_is_explained_as_a_story() {
         assert_eq!(world.run(&["explain", id]).ends(0).out, whole, "{id}");
     }
     assert!(world.run(&["explain", "zzzzzz"]).ends(4).err.contains("no finding's id begins with 'zzzzzz'"));
-    assert!(world.run(&["explain", "abc"]).ends(1).err.contains("at least 6"));
+    assert!(world.run(&["explain", "abc"]).ends(1).err.contains("expected 6 to"));
 }
 
 #[test]

@@ -6,11 +6,14 @@
 //!   `trueup_store_seen_age_seconds`.
 //! - Tenants in labels are bounded; no id of an intent or a finding is in any.
 
+mod planes;
+
 use std::sync::Mutex;
 use std::time::Duration;
 
 use trueup_boot::metrics::Meters;
 use trueup_boot::metrics::levels::{Labels, Levels};
+use trueup_engine::budgets::{ConnectionView, Pace};
 use trueup_engine::store::{QueueDepth, Store};
 use trueup_engine::{Census, EngineError, FindingCount};
 use trueup_model::label::Bounded;
@@ -45,6 +48,7 @@ pub(crate) struct Gauges {
     dropped: Levels,
     overdue: Levels,
     warnings: Levels,
+    planes: planes::Planes,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +65,7 @@ struct Seen {
     census: Census,
     trips: Vec<Trip>,
     warnings: usize,
+    connections: Vec<ConnectionView>,
     /// Seconds by which the most overdue intent waits already.
     overdue_s: f64,
 }
@@ -107,6 +112,7 @@ impl Gauges {
                 "",
                 "What is wrong with the Redis; `trueup doctor` says what.",
             ),
+            planes: planes::Planes::new(&meter),
             meters,
         }
     }
@@ -116,19 +122,18 @@ impl Gauges {
         self.meters.exports()
     }
 
-    /// In Prometheus text. `now`: by the fleet's clock.
-    pub(crate) async fn text(&self, store: &dyn Store, now: Time) -> String {
-        self.look(store, now).await;
-        self.meters.text()
+    /// What [`Gauges::look`] saw.
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.meters
     }
 
-    /// Reads the store, unless that was just done.
-    pub(crate) async fn look(&self, store: &dyn Store, now: Time) {
+    /// Reads the store, unless that was just done. `at`: by the fleet's clock.
+    pub(crate) async fn look(&self, store: &dyn Store, at: Pace) {
         let mut last = self.last.lock().await;
         let real = SystemClock.now();
         if last.asked.is_none_or(|t| real - t >= FRESH || real < t) {
             last.asked = Some(real);
-            let seen = tokio::time::timeout(PATIENCE, seen(store, now)).await;
+            let seen = tokio::time::timeout(PATIENCE, seen(store, at)).await;
             let problem = match seen {
                 Ok(Ok(seen)) => {
                     last.seen = Some(real);
@@ -183,6 +188,7 @@ impl Gauges {
         self.dropped.set([(Labels::new(), census.notices_dropped as f64)]);
         self.overdue.set([(Labels::new(), seen.overdue_s)]);
         self.warnings.set([(Labels::new(), seen.warnings as f64)]);
+        self.planes.show(&seen.connections);
     }
 
     fn place(&self, tenant: &str, plane: PlaneKind) -> Labels {
@@ -191,13 +197,15 @@ impl Gauges {
     }
 }
 
-async fn seen(store: &dyn Store, now: Time) -> Result<Seen, EngineError> {
-    let (depths, workers, census, trips, preflight) = futures::try_join!(
+async fn seen(store: &dyn Store, at: Pace) -> Result<Seen, EngineError> {
+    let now = at.now;
+    let (depths, workers, census, trips, preflight, connections) = futures::try_join!(
         store.depths(),
         store.workers(),
         store.census(),
         store.trips(),
-        store.preflight()
+        store.preflight(),
+        store.budgets().connections(at)
     )?;
     let mut overdue_s: f64 = 0.0;
     for p in 0..store.partitions() {
@@ -213,7 +221,7 @@ async fn seen(store: &dyn Store, now: Time) -> Result<Seen, EngineError> {
     let late = workers.iter().filter(|w| w.last_beat_ms > LATE_MS).count();
     let alive = workers.len() - late;
     let warnings = preflight.warnings.len() + preflight.refused.len();
-    Ok(Seen { depths, alive, late, census, trips, warnings, overdue_s })
+    Ok(Seen { depths, alive, late, census, trips, warnings, connections, overdue_s })
 }
 
 fn severity(severity: Severity) -> &'static str {

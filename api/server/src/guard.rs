@@ -1,10 +1,11 @@
-//! Who may ask, while there is no authentication: somebody on this host, not a web page in their browser.
+//! Requests that a web page could have made a browser send.
 //!
 //! # Guarantees
-//! - A name that an attacker's DNS points to 127.0.0.1 ("DNS rebinding") is refused by its `Host`.
 //! - A page of another origin is refused by its `Origin`, or by `Sec-Fetch-Site` where a browser sends that.
+//! - Where the API serves without authentication, a name that an attacker's DNS points to 127.0.0.1 ("DNS rebinding") is
+//!   refused by its `Host`. Where everybody proves who they are, such a page has nothing to prove it with.
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use crate::Problem;
 
@@ -18,27 +19,39 @@ fn is_local(authority: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Refuses what a foreign page could have made a browser send.
-pub(crate) fn check(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses what a foreign page could have made a browser send. `open`: who proves nothing is let in.
+pub(crate) fn check(headers: &HeaderMap, uri: &Uri, open: bool) -> Result<(), Problem> {
     let text = |name: header::HeaderName| headers.get(name).map(|v| v.to_str().unwrap_or("(not text)"));
-    let refuse = |what: &str| {
-        let detail = format!(
-            "{what}: this version has no authentication and answers only to programs on this host; \
-             use http://127.0.0.1 or http://localhost"
+    let refuse =
+        |name: &str, title: &str, what: &str| Err(Problem::new(StatusCode::FORBIDDEN, name, title, what));
+    // HTTP/2 has the host in the URI.
+    let host = text(header::HOST).or_else(|| uri.authority().map(|a| a.as_str()));
+    if open && host.is_some_and(|host| !is_local(host)) {
+        return refuse(
+            "not-local",
+            "Only local requests",
+            "the Host header does not name this host: without authentication, only programs on this host are answered; use \
+             http://127.0.0.1 or http://localhost, or start with `serve --require-authentication`",
         );
-        Err(Problem::new(StatusCode::FORBIDDEN, "not-local", "Only local requests", detail))
-    };
-    if text(header::HOST).is_some_and(|host| !is_local(host)) {
-        return refuse("the Host header does not name this host");
     }
-    if let Some(origin) = text(header::ORIGIN) {
-        let authority = origin.split_once("://").map_or("", |(_, rest)| rest);
-        if !is_local(authority) {
-            return refuse("the request comes from a page of another origin");
+    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+    let foreign = match (text(header::ORIGIN), site) {
+        (_, Some(b"cross-site")) => true,
+        // What the browser itself says is not fooled by a proxy that changes the Host.
+        (_, Some(b"same-origin")) | (None, _) => false,
+        (Some(origin), _) => {
+            let authority = origin.split_once("://").map_or("", |(_, rest)| rest);
+            let same = host.is_some_and(|host| host.eq_ignore_ascii_case(authority));
+            !(same || open && is_local(authority))
         }
-    }
-    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
-        return refuse("the request comes from a page of another site");
+    };
+    if foreign {
+        return refuse(
+            "foreign-origin",
+            "From a page of another origin",
+            "the request comes from a web page of another origin, which this API does not answer; call it from a program, or \
+             from its own pages",
+        );
     }
     Ok(())
 }
@@ -68,24 +81,39 @@ mod tests {
         }
     }
 
+    /// Headers; whether they are fine without authentication, and with it.
     #[test]
     fn foreign_pages_are_refused() {
         let table = [
-            (vec![], true),
-            (vec![("host", "localhost:7171")], true),
-            (vec![("host", "rebind.example")], false),
-            (vec![("origin", "http://localhost:3000")], true),
-            (vec![("origin", "https://evil.example")], false),
-            (vec![("origin", "null")], false),
-            (vec![("sec-fetch-site", "cross-site")], false),
-            (vec![("sec-fetch-site", "same-origin")], true),
+            (vec![], true, true),
+            (vec![("host", "localhost:7171")], true, true),
+            (vec![("host", "rebind.example")], false, true),
+            (vec![("host", "localhost:7171"), ("origin", "http://localhost:3000")], true, false),
+            (vec![("host", "trueup.example"), ("origin", "https://trueup.example")], false, true),
+            (vec![("host", "inside:7171"), ("origin", "https://trueup.example")], false, false),
+            (
+                vec![
+                    ("host", "inside:7171"),
+                    ("origin", "https://a.example"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
+                false,
+                true,
+            ),
+            (vec![("origin", "https://evil.example")], false, false),
+            (vec![("origin", "null")], false, false),
+            (vec![("sec-fetch-site", "cross-site")], false, false),
+            (vec![("sec-fetch-site", "same-origin")], true, true),
+            (vec![("sec-fetch-site", "none")], true, true),
         ];
-        for (headers, fine) in table {
+        for (headers, open, closed) in table {
             let mut map = HeaderMap::new();
             for (name, value) in &headers {
                 map.insert(*name, value.parse().unwrap());
             }
-            assert_eq!(check(&map).is_ok(), fine, "{headers:?}");
+            let uri = Uri::from_static("/v1/intents");
+            assert_eq!(check(&map, &uri, true).is_ok(), open, "open: {headers:?}");
+            assert_eq!(check(&map, &uri, false).is_ok(), closed, "closed: {headers:?}");
         }
     }
 }

@@ -4,28 +4,38 @@
 //! Reads the store, stores intents, asks for checks, operates queues. It never talks to a plane and never decides.
 //!
 //! # Guarantees
-//! - Every answer but `/metrics` is JSON, and all carry `x-correlation-id` and `x-trueup-time` (the clock that decisions use).
+//! - Every answer but `/metrics`, pages and the stream of events is JSON, and all carry `x-correlation-id` and `x-trueup-time` (the clock that decisions use).
 //! - Every error is an RFC 9457 problem document that says what to do; a panic in a handler is one too.
 //! - Every body, list, scan and parameter has a limit.
-//! - Authentication does not exist in this version: [`loopback_only`] refuses other addresses, and [`guard`] refuses
-//!   requests that a web page in a local browser could have been made to send.
+//! - Off loopback nothing is open: everybody proves who they are, and one place decides what they may ([`identity`]). On
+//!   loopback the API can serve without authentication; [`guard`] refuses what a web page in a local browser could have been
+//!   made to send.
 
 pub mod identity;
 pub mod manifest;
 pub mod params;
 pub mod problem;
+pub mod selector;
 
+mod described;
+mod board;
 mod gauges;
 mod guard;
+mod idempotency;
+mod live;
 mod middleware;
+mod openapi;
+mod ownership;
 mod paging;
+mod reference;
 mod routes;
 mod serve;
 mod state;
+mod trace;
 
 pub use problem::Problem;
-pub use routes::{explain, router, serve_metrics};
-pub use serve::{loopback_only, serve};
+pub use routes::{explain, jobs, queues, router, selection, serve_metrics, workers};
+pub use serve::{Limits, Serving, Tls, TlsFiles, loopback_only, may_serve, serve, serve_with};
 pub use state::ApiState;
 
 /// Largest request body, in bytes.

@@ -8,10 +8,24 @@ use trueup_model::intent::Manifest;
 
 use crate::problem::Flaw;
 
+/// What is an object wherever it is.
+const OBJECTS: [&str; 6] = [
+    "/desired",
+    "/desired/assignment",
+    "/target",
+    "/target/compliance",
+    "/target/compliance/remedy",
+    "/target/compliance/remedy/client_operation",
+];
+
 /// Reads and checks one manifest.
 pub fn read(tree: &Value) -> Result<Intent, Flaw> {
     if !tree.is_object() {
         return Err(Flaw::new("", format!("expected a manifest (an object), got {}", name_of(tree))));
+    }
+    // serde would take an array for a struct, field by field.
+    if let Some(place) = OBJECTS.iter().find(|place| tree.pointer(place).is_some_and(Value::is_array)) {
+        return Err(Flaw::new(*place, "expected an object, got an array"));
     }
     let manifest: Manifest = serde_path_to_error::deserialize(tree).map_err(|e| {
         let said = e.inner().to_string();
@@ -135,7 +149,9 @@ mod tests {
 
     #[test]
     fn flaws_name_the_field_and_suggest() {
-        let table: [(&str, Value, &str, &str); 10] = [
+        let table: [(&str, Value, &str, &str); 12] = [
+            ("/desired", json!([null, "126.0"]), "/desired", "expected an object, got an array"),
+            ("/target", json!(["x", "Firefox"]), "/target", "expected an object, got an array"),
             ("/criticalty", json!("high"), "", "did you mean 'criticality'?"),
             ("/criticality", json!("hihg"), "/criticality", "did you mean 'high'?"),
             ("/plane", json!("intun"), "/plane", "did you mean 'intune'?"),

@@ -1,17 +1,26 @@
-//! What happens around every handler: correlation, guard, timeout, panics, and the final form of errors.
+//! What happens around every handler: correlation, identity, timeouts, panics, security headers, and the final form of errors.
+
+mod admission;
+mod reading;
 
 use std::panic::AssertUnwindSafe;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
-use tracing::Instrument as _;
 use trueup_model::CorrelationId;
 
-use crate::{ApiState, CORRELATION_HEADER, Problem, REQUEST_TIMEOUT, TIME_HEADER, guard, problem};
+use crate::{ApiState, CORRELATION_HEADER, Problem, REQUEST_TIMEOUT, TIME_HEADER, problem, trace};
+
+/// What an answer that is no page may load: nothing.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+/// What our pages (reference, board) may load: what this server serves, and what stands in the page itself. No other host.
+const PAGES: &str = "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
+                     img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'none'; \
+                     form-action 'self'; frame-ancestors 'none'";
 
 /// Wraps the whole router. The handler finds its [`CorrelationId`] in the request's extensions.
 pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
@@ -23,25 +32,31 @@ pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, 
         .unwrap_or_else(|| state.next_correlation());
     request.extensions_mut().insert(correlation.clone());
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", %method, path, correlation_id = %correlation);
+    let traced = trace::begin(&request, &correlation);
 
     let response = async {
-        let response = match guard::check(request.headers()) {
-            Err(problem) => problem.into_response(),
-            Ok(()) => guarded(next.run(request)).await,
+        let reading = reading::Reading::default();
+        let mut request = reading.watch(request);
+        let run = async {
+            match admission::admit(&state, &mut request).await {
+                Ok(()) => next.run(request).await,
+                Err(refusal) => refusal,
+            }
         };
+        let response = guarded(run, &reading).await;
         let response = finish(response, &method, &path, &correlation);
         log(&response);
         response
-    }
-    .instrument(span)
-    .await;
+    };
+    let response = traced.around(response).await;
     stamp(response, &state, &correlation)
 }
 
 /// The handler's answer, or a problem if it panics or takes too long.
-async fn guarded(run: impl Future<Output = Response>) -> Response {
+async fn guarded(run: impl Future<Output = Response>, reading: &reading::Reading) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(run).catch_unwind()).await {
+        // The handler only saw a body that broke off.
+        Ok(Ok(response)) if reading.is_waiting() && response.status().is_client_error() => slow_body(),
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             let said =
@@ -49,8 +64,24 @@ async fn guarded(run: impl Future<Output = Response>) -> Response {
             tracing::error!(panic = said.unwrap_or("(not text)"), "a handler panicked");
             Problem::bug().into_response()
         }
+        Err(_) if reading.is_waiting() => slow_body(),
         Err(_) => Problem::too_slow().into_response(),
     }
+}
+
+/// 408: whoever asks does not send what they announced.
+fn slow_body() -> Response {
+    let detail = format!(
+        "the body did not come: no more than {} s without a byte and {} s in all are waited for; send it in smaller parts",
+        reading::BODY_PAUSE.as_secs(),
+        REQUEST_TIMEOUT.as_secs()
+    );
+    let mut response =
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "The body did not come", detail)
+            .into_response();
+    // The rest of it would be taken for the next request.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Gives every error its final form, also those that no handler of ours wrote.
@@ -85,6 +116,9 @@ fn log(response: &Response) {
 }
 
 fn stamp(mut response: Response, state: &ApiState, correlation: &CorrelationId) -> Response {
+    // Of all tries of one operation, where an idempotency key names it.
+    let operation = response.extensions_mut().remove::<CorrelationId>();
+    let correlation = operation.as_ref().unwrap_or(correlation);
     let now = state.clock.now().to_rfc3339();
     let headers = response.headers_mut();
     for (name, value) in [(CORRELATION_HEADER, correlation.as_str()), (TIME_HEADER, now.as_str())] {
@@ -94,6 +128,21 @@ fn stamp(mut response: Response, state: &ApiState, correlation: &CorrelationId) 
     }
     // Answers are state, and state changes.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let page = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/html"));
+    let policy = if page { PAGES } else { NOTHING };
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if state.tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
     response
 }

@@ -21,16 +21,22 @@ where
     F: Future<Output = Result<Page<T>, EngineError>>,
 {
     let (mut items, mut cursor) = (Vec::new(), cursor);
+    let mut missing: Vec<String> = Vec::new();
     for _ in 0..MAX_CALLS {
         // Never more than is still wanted, so that a page of the store is never cut in two.
         let page = fetch(cursor, limit - items.len()).await?;
         items.extend(page.items.into_iter().filter(&keep));
+        for what in page.missing {
+            if !missing.contains(&what) {
+                missing.push(what);
+            }
+        }
         cursor = page.next;
         if cursor.is_none() || items.len() >= limit {
             break;
         }
     }
-    Ok(Page { items, next: cursor })
+    Ok(Page { items, next: cursor, missing })
 }
 
 #[cfg(test)]
@@ -41,7 +47,7 @@ mod tests {
     async fn numbers(n: usize, cursor: Option<String>, limit: usize) -> Result<Page<usize>, EngineError> {
         let from: usize = cursor.map_or(0, |c| c.parse().unwrap());
         let to = n.min(from + limit);
-        Ok(Page { items: (from..to).collect(), next: (to < n).then(|| to.to_string()) })
+        Ok(Page { items: (from..to).collect(), next: (to < n).then(|| to.to_string()), missing: Vec::new() })
     }
 
     #[tokio::test]

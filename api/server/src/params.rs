@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use trueup_model::intent::check_name;
+use trueup_model::{IntentKey, Time};
 
 use crate::problem::{Flaw, Problem};
 use crate::{DEFAULT_LIMIT, MAX_LIMIT, manifest::closest};
 
 /// Longest value of a parameter, in bytes.
-const MAX_VALUE: usize = 512;
+const MAX_VALUE: usize = 4_096;
 
 /// The parameters of one request. Take each that the route knows, then call [`Params::finish`].
 #[derive(Debug, Default)]
@@ -44,10 +46,46 @@ impl Params {
         params
     }
 
-    /// The text of a parameter; empty counts as absent.
+    /// The text of a parameter, which is not empty.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);
-        self.given.remove(name).filter(|v| !v.is_empty())
+        let text = self.given.remove(name)?;
+        if text.is_empty() {
+            self.flaws.push(Flaw::new(format!("?{name}"), "empty; give a value or leave it out"));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// `?tenant=`: something that a tenant could be called.
+    pub fn tenant(&mut self) -> Option<String> {
+        let fine = |text: &str| match check_name("tenant", text) {
+            Ok(()) => Ok(text.to_owned()),
+            Err(_) => Err("must be 1 to 128 of a-z 0-9 - _ . and begin with a letter or digit"),
+        };
+        self.parsed("tenant", fine)
+    }
+
+    /// `?intent=TENANT/ID`.
+    pub fn intent(&mut self) -> Option<IntentKey> {
+        self.parsed("intent", |text| {
+            let key: IntentKey = text.parse()?;
+            check_name("tenant", &key.tenant)?;
+            check_name("id", &key.id).map(|()| key)
+        })
+    }
+
+    /// A point in time.
+    pub fn time(&mut self, name: &'static str) -> Option<Time> {
+        self.parsed(name, |text| {
+            text.parse::<Time>().map_err(|_| "expected a time like 2026-01-06T00:00:00Z")
+        })
+    }
+
+    /// The text of a parameter that may be empty, which is the same as absent: what an answer gives may be.
+    pub fn text_or_nothing(&mut self, name: &'static str) -> Option<String> {
+        self.known.push(name);
+        self.given.remove(name).filter(|text| !text.is_empty())
     }
 
     /// A parameter in the form its type has elsewhere on the wire.
@@ -70,7 +108,12 @@ impl Params {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let text = self.text(name)?;
-        parse(&text).map_err(|e| self.flaws.push(Flaw::new(format!("?{name}"), e.to_string()))).ok()
+        self.noted(name, parse(&text))
+    }
+
+    /// What was read, or a flaw.
+    pub fn noted<T, E: std::fmt::Display>(&mut self, name: &'static str, read: Result<T, E>) -> Option<T> {
+        read.map_err(|e| self.flaws.push(Flaw::new(format!("?{name}"), e.to_string()))).ok()
     }
 
     /// `true` or `false`; absent is `None`.
@@ -82,6 +125,17 @@ impl Params {
     pub fn number(&mut self, name: &'static str, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
         let wrong = format!("expected a number from {} to {}", range.start(), range.end());
         self.parsed(name, |text| text.parse().ok().filter(|n| range.contains(n)).ok_or(wrong))
+    }
+
+    /// `?cursor=`: what an answer gave as `next`.
+    pub fn cursor(&mut self) -> Option<String> {
+        let form = |text: &str| {
+            let (number, rest) = text.split_once(':')?;
+            let digits = (1..=18).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+            (digits && rest.len() <= 256 && rest.bytes().all(|b| b.is_ascii_graphic()))
+                .then(|| text.to_owned())
+        };
+        self.parsed("cursor", |text| form(text).ok_or("expected `next` of an earlier answer of this list"))
     }
 
     /// How many items are wanted.
@@ -123,12 +177,16 @@ mod tests {
 
     #[test]
     fn takes_what_is_right() {
-        let mut p = Params::of("limit=7&condition=in_sync&open=true&tenant=a%20b&cursor=");
+        let mut p = Params::of(
+            "limit=7&condition=in_sync&open=true&tenant=a%2Db&intent=a/b&since=2026-01-06T00:00:00Z&cursor=3:a/b",
+        );
         assert_eq!(p.limit(), 7);
         assert_eq!(p.word("condition"), Some(Condition::InSync));
         assert_eq!(p.flag("open"), Some(true));
-        assert_eq!(p.text("tenant").as_deref(), Some("a b"));
-        assert_eq!(p.text("cursor"), None);
+        assert_eq!(p.tenant().as_deref(), Some("a-b"));
+        assert_eq!(p.intent(), Some(IntentKey::new("a", "b")));
+        assert!(p.time("since").is_some());
+        assert_eq!(p.cursor().as_deref(), Some("3:a/b"));
         p.finish().unwrap();
     }
 
@@ -144,13 +202,22 @@ mod tests {
             ("limit=1&limit=2", "?limit: given twice"),
             ("limt=1", "did you mean 'limit'?"),
             ("nonsense=1", "?nonsense: unknown; known here:"),
-            (long.as_str(), "?tenant: longer than 512 bytes"),
+            ("tenant=", "?tenant: empty; give a value or leave it out"),
+            ("tenant=a%20b", "?tenant: must be 1 to 128 of"),
+            ("intent=a", "?intent: 'a' is not an intent's name"),
+            ("intent=a/B", "?intent: id: 'B' must be 1 to 128"),
+            ("cursor=x", "?cursor: expected `next`"),
+            ("since=yesterday", "?since: expected a time like"),
+            (long.as_str(), "?tenant: longer than 4096 bytes"),
         ];
         for (query, expected) in table {
             let mut p = Params::of(query);
             p.limit();
             p.flag("open");
-            p.text("tenant");
+            p.tenant();
+            p.intent();
+            p.time("since");
+            p.cursor();
             p.word::<Severity>("severity");
             let problem = p.finish().unwrap_err();
             assert!(problem.detail.contains(expected), "{query}: {}", problem.detail);

@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use trueup_engine::EngineError;
 use trueup_model::CorrelationId;
+use utoipa::ToSchema;
 
 /// One flaw of a request: where, and what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Flaw {
     /// JSON pointer into the body (`/desired/version`), or `?name` for a query parameter.
     pub pointer: String,
@@ -25,7 +26,7 @@ impl Flaw {
 }
 
 /// A problem document. `instance` and `correlation_id` are filled in on the way out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:trueup:problem:<name>`; programs may match on it.
     #[serde(rename = "type")]
@@ -99,8 +100,8 @@ impl Problem {
                 "no-such-route",
                 "No such route",
                 format!(
-                    "'{}' is not part of this API; below /v1 it has intents, findings, causes, approvals, blast-radius, events, queues, jobs, workers, \
-                     summary and health",
+                    "'{}' is not part of this API; below /v1 it has intents, reconciliations, runs, findings, causes, approvals, blast-radius, events, queues, jobs, workers, \
+                     summary and health; /docs shows all of it",
                     path.escape_default()
                 ),
             ),

@@ -9,7 +9,8 @@ use trueup_engine::store::{By, Store};
 use trueup_model::{CorrelationId, SharedClock, Time};
 
 use crate::gauges::Gauges;
-use crate::identity::Access;
+use crate::identity::{Access, Identity, Policies};
+use crate::live::Live;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
@@ -20,7 +21,14 @@ pub struct ApiState {
     pub started: Time,
     /// Warnings found at start, shown in `/v1/health` beside what is found when it is asked.
     pub warnings: Arc<[String]>,
+    /// How this process knows who asks.
+    pub identity: Arc<Identity>,
+    /// Whether answers go over TLS (also where a proxy before us speaks it).
+    pub tls: bool,
+    /// Whether apalis's board is at `/board`.
+    pub board: bool,
     pub(crate) gauges: Arc<Gauges>,
+    pub(crate) live: Arc<Live>,
     counter: Arc<AtomicU64>,
 }
 
@@ -32,7 +40,11 @@ impl ApiState {
             clock,
             started,
             warnings: Arc::from([]),
+            identity: Arc::new(Identity::open(Policies::shipped())),
+            tls: false,
+            board: false,
             gauges: Arc::new(Gauges::new()),
+            live: Arc::default(),
             counter: Arc::default(),
         }
     }
@@ -41,6 +53,20 @@ impl ApiState {
     #[must_use]
     pub fn with_warnings(mut self, warnings: Vec<String>) -> Self {
         self.warnings = Arc::from(warnings);
+        self
+    }
+
+    /// Shows apalis's board at `/board`.
+    #[must_use]
+    pub fn with_board(mut self, board: bool) -> Self {
+        self.board = board;
+        self
+    }
+
+    /// Who may ask. Without it, everybody on this host may do everything.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = Arc::new(identity);
         self
     }
 

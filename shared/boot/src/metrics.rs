@@ -2,7 +2,7 @@
 //!
 //! # Expected flow
 //! Whoever counts makes instruments with [`Meters::meter`] of [`of_process`]. What they hold is shown as Prometheus text
-//! ([`Meters::text`], served at `/metrics`), and sent over OTLP if an endpoint is set in the environment.
+//! ([`Meters::text`], or [`openmetrics()`] for those who want exemplars; served at `/metrics`), and sent over OTLP if an endpoint is set in the environment.
 //!
 //! # Guarantees
 //! - Counting never waits for anybody: neither for a scrape nor for a collector.
@@ -18,13 +18,19 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry::{InstrumentationScope, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{Instrument, InstrumentKind, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
 
+pub mod exemplars;
 pub mod levels;
+pub mod openmetrics;
+
+pub use exemplars::Latency;
+pub use opentelemetry::KeyValue;
+pub use opentelemetry::metrics::Meter;
 
 /// `Content-Type` of [`Meters::text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -131,6 +137,11 @@ impl Meters {
             tracing::warn!(%error, "the last metrics did not reach the collector");
         }
     }
+}
+
+/// All of these sets as one OpenMetrics text, with exemplars. No name may be in two of them.
+pub fn openmetrics(sets: &[&Meters]) -> String {
+    openmetrics::write(&sets.iter().flat_map(|meters| meters.registry.gather()).collect::<Vec<_>>())
 }
 
 /// The process's own, if anybody has used them.

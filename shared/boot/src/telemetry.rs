@@ -5,7 +5,8 @@
 //!
 //! # Guarantees
 //! - Logs go to stderr, for people or as one JSON object a line, with the fields of all spans around the line
-//!   (`correlation_id`, `run`, `job`, `intent`, `trace_id`, …).
+//!   (`correlation_id`, `run`, `job`, `intent`, …) and with `trace_id` and `span_id`, whether or not traces are exported.
+//!   What is logged cannot end a line or steer a terminal.
 //! - Traces are exported over OTLP (HTTP, protobuf) only if an endpoint is set in the environment; without one, spans cost
 //!   a few log fields and nothing else.
 //! - A collector that is away, slow or wrong never stops or delays the work: spans wait in a bounded queue, and are
@@ -36,6 +37,7 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use crate::metrics;
 
 mod forced_ids;
+mod human;
 mod json;
 pub mod sampler;
 pub mod spans;
@@ -183,6 +185,7 @@ where
         .with_location(false)
         .with_threads(false)
         .with_target(false)
+        .with_tracked_inactivity(false)
         .with_filter(filter_fn(|m| m.target().starts_with(SCOPE) && *m.level() <= Level::INFO))
 }
 
@@ -195,7 +198,8 @@ where
         Format::Json => Box::new(out.fmt_fields(fmt::format::JsonFields::new()).event_format(json::Flat)),
         Format::Human => {
             let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-            Box::new(out.compact().with_ansi(std::io::stderr().is_terminal() && !plain))
+            let colour = std::io::stderr().is_terminal() && !plain;
+            Box::new(out.fmt_fields(human::Plain).event_format(human::Human { colour }))
         }
     }
 }
@@ -239,6 +243,14 @@ fn resource(config: &TelemetryConfig) -> Resource {
     ];
     let ours = ours.into_iter().filter(|(key, _)| missing(key)).map(|(key, value)| KeyValue::new(key, value));
     Resource::builder().with_attributes(ours.collect::<Vec<_>>()).build()
+}
+
+/// From now on as if spans were exported, and nobody else's test is.
+#[cfg(test)]
+pub(crate) fn exporting_for_test() -> impl Sized {
+    let turn = tests::TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    spans::set_exporting(true);
+    turn
 }
 
 #[cfg(test)]

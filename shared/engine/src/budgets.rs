@@ -190,6 +190,7 @@ pub struct Learned {
 
 /// A connection of some process, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Registered {
     pub connection: String,
     pub tenant: String,
@@ -202,6 +203,7 @@ pub struct Registered {
 
 /// A connection as `trueup planes` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConnectionView {
     #[serde(flatten)]
     pub connection: Registered,
@@ -223,6 +225,7 @@ pub struct ConnectionView {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BucketView {
     pub name: String,
     /// Calls per window that the rate is now; less than the budget after the plane refused some.
@@ -237,6 +240,7 @@ pub struct BucketView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum Breaker {
     Closed,

@@ -1,4 +1,5 @@
-//! Heartbeats of one process in every partition, and the rescue of others' jobs.
+//! Heartbeats of one process in every partition, and the rescue of others' jobs. With each, the process says what it is, and
+//! hears whether it shall leave.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use trueup_model::Partition;
 
 use crate::hub::Stop;
+use crate::operate::WorkerReport;
 use crate::store::{Beat, Incarnation, Store};
 use crate::waiting::Patience;
 
@@ -68,11 +70,53 @@ pub async fn run_once(store: &dyn Store, identity: &Identity) -> Result<Beat, cr
     Ok(sum)
 }
 
-pub(crate) async fn run(store: Arc<dyn Store>, identity: Identity, stop: Stop) {
+/// What the process is, besides what it holds now.
+pub(crate) struct Myself {
+    pub(crate) clock: trueup_model::SharedClock,
+    pub(crate) started_at: trueup_model::Time,
+    pub(crate) held: Held,
+}
+
+/// Tells how many jobs of each queue this process holds.
+pub(crate) type Held = Box<dyn Fn() -> std::collections::BTreeMap<String, usize> + Send + Sync>;
+
+/// What the process says of itself; asked to leave, it begins to stop.
+async fn report(store: &dyn Store, identity: &Identity, stop: &Stop, me: &Myself, host: &str) {
+    let report = WorkerReport {
+        version: env!("CARGO_PKG_VERSION").into(),
+        host: host.into(),
+        pid: std::process::id(),
+        started_at: Some(me.started_at),
+        clock: Some(me.clock.now()),
+        queues: (me.held)(),
+        draining: stop.is_stopping(),
+    };
+    match store.operations().report(&identity.current(), &report).await {
+        Ok(true) if !stop.is_stopping() => {
+            tracing::info!(incarnation = %identity.current(), "asked to leave: draining");
+            stop.stop();
+        }
+        Ok(_) => {}
+        // The heartbeat itself came through; what is shown of this worker is a little older.
+        Err(e) => tracing::debug!("could not report: {e}"),
+    }
+}
+
+/// The name of this host, for people.
+fn host() -> String {
+    let named = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = named.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(64).collect();
+    if name.is_empty() { "unknown".into() } else { name }
+}
+
+pub(crate) async fn run(store: Arc<dyn Store>, identity: Identity, stop: Stop, me: Myself) {
     let mut patience = Patience::default();
+    let host = host();
     while !stop.is_stopped() {
         match run_once(store.as_ref(), &identity).await {
             Ok(_) => {
+                report(store.as_ref(), &identity, &stop, &me, &host).await;
                 patience.over("heartbeat");
                 stop.stopped_within(BEAT_EVERY).await;
             }

@@ -128,19 +128,21 @@ pub fn start(store: Arc<dyn Store>, clock: SharedClock, options: HubOptions) -> 
             lanes.push(Lane::new(step, rx, unstarted_tx.clone(), stop.clone()));
         }
     }
+    let slots = Slots::new(&options.slots);
+    let me = heart::Myself { started_at: clock.now(), clock: clock.clone(), held: Box::new(slots.gauge()) };
     let hub = Hub {
         store: store.clone(),
         clock,
         identity: identity.clone(),
         committer: committer.clone(),
-        slots: Slots::new(&options.slots),
+        slots,
         lanes: senders,
         stop: stop.clone(),
         ticks: options.ticks,
         suspect: Arc::default(),
         turn: AtomicU16::new(0),
     };
-    let heart = tokio::spawn(heart::run(store.clone(), identity.clone(), stop.clone()));
+    let heart = tokio::spawn(heart::run(store.clone(), identity.clone(), stop.clone(), me));
     Started { lanes, committer, identity, stop, store, unstarted, hub: tokio::spawn(hub.run()), heart }
 }
 
@@ -165,7 +167,7 @@ impl Started {
             for p in 0..self.store.partitions() {
                 self.store.leave(Partition(p), &who).await?;
             }
-            Ok(())
+            self.store.operations().forget(&who).await
         };
         match tokio::time::timeout(within, work).await {
             Ok(result) => result,

@@ -5,7 +5,9 @@
 //! `{tu:3}:query.intune`. Prefixes of keys whose ids are only known inside a script (`…:meta:<job>`,
 //! `…:inflight:<incarnation>`) are passed in KEYS in their stead; the hash tag keeps them in the same slot.
 
-use trueup_model::{ApprovalId, DriftKind, Finding, FindingId, IntentKey, Partition, PlaneKind, Queue};
+use trueup_model::{
+    ApprovalId, DriftKind, Finding, FindingId, IntentKey, Partition, PlaneKind, Queue, ReconciliationId,
+};
 
 use crate::store::Incarnation;
 
@@ -20,6 +22,9 @@ pub const ARCHIVE_ID: &str = "archive_id";
 
 /// The connections that processes have, by name.
 pub const CONNECTIONS: &str = "{tu}:connections";
+
+/// Prefix; what passed through the queues in one measurement is `<this>:<n>`.
+pub const FLOW: &str = "{tu}:flow";
 
 /// The budget of a connection, for the whole fleet; `<this>:waiting` and `<this>:slots` belong to it.
 pub fn limits(connection: &str) -> String {
@@ -78,6 +83,14 @@ impl Keys {
     pub fn workers(self) -> String {
         self.key("workers")
     }
+    /// Only in partition 0, where the audit events of drains go: what workers say of themselves.
+    pub fn reports(self) -> String {
+        self.key("workers:reports")
+    }
+    /// Only in partition 0: workers that were asked to leave, by when.
+    pub fn drains(self) -> String {
+        self.key("workers:drains")
+    }
     pub fn paused(self) -> String {
         self.key("paused")
     }
@@ -116,6 +129,33 @@ impl Keys {
     /// Only in partition 0: the switches that are tripped.
     pub fn trips(self) -> String {
         self.key("blast")
+    }
+    /// Only in partition 0, where the audit events of keys go: API keys by id.
+    pub fn credentials(self) -> String {
+        self.key("credentials")
+    }
+    /// Only in partition 0: when each API key was used last, in milliseconds.
+    pub fn credentials_used(self) -> String {
+        self.key("credentials:used")
+    }
+    /// Prefix; the head of a reconciliation is `<this>:<id>`, its intents are in `<this>:<id>:parts`.
+    pub fn request(self) -> String {
+        self.key("request")
+    }
+    pub fn request_of(self, id: &ReconciliationId) -> String {
+        self.key(&format!("request:{id}"))
+    }
+    /// Ids of reconciliations by when they came; `<this>:sizes` has how many intents each names.
+    pub fn requests(self) -> String {
+        self.key("requests")
+    }
+    /// Prefix; what became of an idempotency key is in `<this>:<scope>`.
+    pub fn once(self) -> String {
+        self.key("once")
+    }
+    /// Scopes of idempotency keys by when they were claimed; `<this>:sizes` has the bytes of each answer.
+    pub fn onces(self) -> String {
+        self.key("onces")
     }
     /// Which archive and process moves events out of the stream; ends if it is not renewed.
     pub fn archiver(self) -> String {

@@ -9,18 +9,26 @@
 //!
 //! Nothing else in the system talks to Redis.
 
+pub mod about;
 pub mod archive;
 mod blast;
 pub mod budgets;
 pub mod census;
 pub mod committer;
+pub mod credentials;
+pub mod expose;
 pub mod heart;
 pub mod hub;
 pub mod keys;
 pub mod lane;
+pub mod manifests;
 pub mod memory;
+pub mod operate;
+mod passed;
 mod redis_store;
+pub mod requests;
 mod slots;
+mod view;
 pub mod store;
 mod waiting;
 
@@ -28,9 +36,14 @@ pub use archive::{Archive, ArchiveError};
 pub use budgets::Budgets;
 pub use census::{Census, FindingCount, IntentCount};
 pub use committer::Committer;
+pub use credentials::{Credential, Credentials, Grant, KeyChange, Role, SecretHash};
 pub use hub::{HubOptions, Started, Stop, start};
+pub use about::About;
 pub use lane::{Lane, Leased};
+pub use manifests::{Expect, Manifests, Put};
+pub use operate::{Act, Drain, Flow, JobFilter, Looked, Operations, Passed, WorkerReport};
 pub use redis_store::{MAX_RESCUES, RedisOptions, RedisStore, shown};
+pub use requests::Requests;
 pub use store::*;
 pub use waiting::Patience;
 

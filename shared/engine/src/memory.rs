@@ -11,12 +11,15 @@
 mod blast;
 mod budgets;
 mod commit;
+mod credentials;
 mod events;
 mod inspect;
 mod intents;
+mod operate;
 mod outbox;
 mod part;
 mod queue;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +34,7 @@ use trueup_model::{
 };
 
 use crate::blast::{Limits, MAX_MEMBER};
+use crate::manifests::{Expect, Manifests as _, whole};
 use crate::store::{
     Admin, Applied, Beat, By, Ended, EventFilter, Incarnation, JobState, JobView, Leases, NewJob, Page,
     Preflight, QueueDepth, Store, WorkerView,
@@ -56,6 +60,10 @@ pub struct MemoryStore {
     event_clock: SharedClock,
     woke: Notify,
     limits: budgets::Limits,
+    measured: Mutex<operate::Measured>,
+    reports: Mutex<operate::Reports>,
+    credentials: credentials::Ring,
+    ledger: requests::Ledger,
 }
 
 impl MemoryStore {
@@ -76,6 +84,10 @@ impl MemoryStore {
             event_clock,
             woke: Notify::new(),
             limits: Default::default(),
+            measured: Mutex::default(),
+            reports: Mutex::default(),
+            credentials: Default::default(),
+            ledger: Default::default(),
         }
     }
 
@@ -124,12 +136,15 @@ fn page<T>(sorted: impl Iterator<Item = (String, T)>, cursor: Option<&str>, limi
         items.push(item);
         next = Some(key);
     }
-    Page { items, next: next.filter(|_| rest.peek().is_some()) }
+    Page { items, next: next.filter(|_| rest.peek().is_some()), missing: Vec::new() }
 }
+
+/// Milliseconds, of 18 digits.
+const LATEST: i64 = 999_999_999_999_999_999;
 
 /// A text that sorts later times first.
 fn newest_first(at: Time, id: &str) -> String {
-    format!("{:020} {id}", i64::MAX.saturating_sub(at.timestamp_millis().max(0)))
+    format!("{:018}:{id}", LATEST - at.timestamp_millis().clamp(0, LATEST))
 }
 
 #[async_trait]
@@ -140,7 +155,9 @@ impl Store for MemoryStore {
 
     async fn enqueue(&self, p: Partition, jobs: &[NewJob]) -> Result<u64> {
         at_most(MAX_JOBS, jobs.len(), "jobs")?;
-        self.on(p, |part| part.enqueue(jobs, self.now()))
+        let new = self.on(p, |part| part.enqueue(jobs, self.now()))?;
+        self.count(crate::passed::tally_enqueued(jobs, new));
+        Ok(new)
     }
     async fn lease(
         &self,
@@ -153,7 +170,10 @@ impl Store for MemoryStore {
     }
     async fn commit(&self, p: Partition, who: &Incarnation, ended: &[Ended]) -> Result<Vec<Committed>> {
         at_most(MAX_ENDED, ended.len(), "executions")?;
-        self.on(p, |part| ended.iter().map(|e| part.end(who, e, self.now())).collect())
+        let answers: Vec<Committed> =
+            self.on(p, |part| ended.iter().map(|e| part.end(who, e, self.now())).collect())?;
+        self.count(crate::passed::tally_ended(ended, &answers));
+        Ok(answers)
     }
     async fn give_back(&self, p: Partition, who: &Incarnation, jobs: &[(JobId, Queue)]) -> Result<()> {
         at_most(MAX_JOBS, jobs.len(), "jobs")?;
@@ -174,12 +194,11 @@ impl Store for MemoryStore {
     }
 
     async fn apply(&self, intents: &[Intent], by: &By) -> Result<Vec<Applied>> {
-        at_most(MAX_JOBS, intents.len(), "intents")?;
-        intents.iter().map(|i| self.on_intent(&i.key, |part| part.apply(i, by))).collect()
+        self.put(&whole(intents), by).await
     }
     async fn delete(&self, keys: &[IntentKey], by: &By) -> Result<Vec<Applied>> {
         at_most(MAX_JOBS, keys.len(), "intents")?;
-        keys.iter().map(|key| self.on_intent(key, |part| part.delete(key, by))).collect()
+        keys.iter().map(|key| self.on_intent(key, |part| part.forget(key, Expect::Anything, by))).collect()
     }
     async fn intents(&self, keys: &[IntentKey]) -> Result<Vec<Option<IntentRecord>>> {
         let record = |part: &mut Part, key| part.intents.get(key).map(|kept| kept.record.clone());
@@ -244,10 +263,10 @@ impl Store for MemoryStore {
         self.on(p, |part| waiting.iter().map(|state| part.queue(queue).count(*state) as u64).sum())
     }
     async fn jobs(&self, queue: Queue, state: JobState, limit: usize) -> Result<Vec<JobView>> {
-        Ok(inspect::jobs(&self.parts(), queue, state, limit))
+        Ok(inspect::jobs(&self.parts(), queue, state, limit, self.now()))
     }
     async fn job(&self, id: &JobId) -> Result<Option<JobView>> {
-        Ok(self.parts().iter().find_map(|part| part.job(id)))
+        Ok(self.parts().iter().find_map(|part| part.job(id, self.now())))
     }
     async fn workers(&self) -> Result<Vec<WorkerView>> {
         let mut newest: BTreeMap<Incarnation, Time> = BTreeMap::new();
@@ -297,9 +316,21 @@ impl Store for MemoryStore {
     fn budgets(&self) -> &dyn crate::Budgets {
         self
     }
+    fn manifests(&self) -> &dyn crate::Manifests {
+        self
+    }
+    fn credentials(&self) -> &dyn crate::Credentials {
+        self
+    }
+    fn requests(&self) -> &dyn crate::Requests {
+        self
+    }
+    fn operations(&self) -> &dyn crate::Operations {
+        self
+    }
     async fn preflight(&self) -> Result<Preflight> {
         let warning =
             "state is kept in memory only and is gone when the process ends; use Redis for anything real";
-        Ok(Preflight { server: "memory".into(), refused: Vec::new(), warnings: vec![warning.into()] })
+        Ok(Preflight { server: "memory".into(), warnings: vec![warning.into()], ..Preflight::default() })
     }
 }

@@ -67,6 +67,12 @@ impl Slots {
             .collect()
     }
 
+    /// Tells how many jobs of each queue this process holds, wherever it is asked.
+    pub(crate) fn gauge(&self) -> impl Fn() -> BTreeMap<String, usize> + Send + Sync + use<> {
+        let queues: Vec<_> = self.queues.iter().map(|(q, _, used)| (q.to_string(), used.clone())).collect();
+        move || queues.iter().map(|(q, used)| (q.clone(), used.load(Ordering::Acquire))).collect()
+    }
+
     /// Whether at least half of the slots of some queue are free, so that a lease is worth its round trip.
     pub(crate) fn roomy(&self) -> bool {
         self.queues.iter().any(|(_, cap, used)| used.load(Ordering::Acquire) * 2 <= *cap)

@@ -19,12 +19,14 @@ use trueup_model::{
     commit::{Committed, MAX_PARTS},
 };
 
+pub use crate::view::{Admin, JobState, JobView, QueueDepth, WorkerView};
 use crate::{Census, EngineError};
 
 type Result<T> = std::result::Result<T, EngineError>;
 
 /// A worker process start. A new one at every start, and after having been declared dead.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Incarnation(pub String);
 
@@ -104,78 +106,20 @@ pub struct Beat {
     pub worn_out: u64,
 }
 
-/// Which jobs of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    Ready,
-    Scheduled,
-    InFlight,
-    Dead,
-}
-
-/// What an operator can do. Each leaves an audit event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admin {
-    /// Nothing is leased from the queue until it is resumed.
-    Pause,
-    Resume,
-    /// Dead jobs back into the queue, with a clean slate. `None`: up to 256 of them, oldest first.
-    Retry(Option<JobId>),
-    /// Delete dead jobs for good. `None`: up to 256 of them, oldest first.
-    Discard(Option<JobId>),
-}
-
-/// Numbers of one queue, over all partitions.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueDepth {
-    /// As shown: `query.intune`.
-    pub queue: String,
-    pub ready: u64,
-    pub scheduled: u64,
-    pub in_flight: u64,
-    pub dead: u64,
-    /// Milliseconds since the oldest ready job was enqueued (Redis's clock); nothing if none is ready.
-    pub oldest_ms: Option<u64>,
-    pub paused: bool,
-}
-
-/// One job, for people.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JobView {
-    pub id: JobId,
-    pub queue: String,
-    pub partition: Partition,
-    pub state: JobState,
-    pub attempts: u32,
-    pub rescued: u32,
-    /// Why it is dead or waits.
-    pub reason: Option<String>,
-    pub traceparent: Option<String>,
-    /// The payload as JSON, or as text with escapes where it is none. Cut to 64 KiB.
-    pub payload: serde_json::Value,
-    pub payload_bytes: usize,
-    /// The worker that holds it.
-    pub held_by: Option<Incarnation>,
-}
-
-/// A worker process as its heartbeat shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerView {
-    pub incarnation: Incarnation,
-    /// Milliseconds since its last heartbeat (Redis's clock).
-    pub last_beat_ms: u64,
-}
-
 /// How applying one intent ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Applied {
     pub intent: IntentKey,
     pub change: Change,
     pub generation: u64,
+    /// As `IntentRecord::version`.
+    #[serde(default)]
+    pub version: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     Created,
@@ -183,6 +127,8 @@ pub enum Change {
     Unchanged,
     Deleted,
     NotFound,
+    /// Not what was expected there: nothing was done.
+    Conflict,
 }
 
 /// Who asks for a change, and under which correlation id.
@@ -195,10 +141,14 @@ pub struct By {
 
 /// A page; `next` goes into the next call, nothing means the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Page<T> {
     pub items: Vec<T>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// What could not be read, and why: the rest is all that is known now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// Which events. Everything given must hold.
@@ -208,16 +158,29 @@ pub struct EventFilter {
     pub intent: Option<IntentKey>,
     pub kind: Option<EventKind>,
     pub since: Option<Time>,
+    /// Before it.
+    pub until: Option<Time>,
 }
 
 /// How safe this Redis is to use. Each entry is for people and says what to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Preflight {
     pub server: String,
     /// Nothing may start while there are any.
     pub refused: Vec<String>,
     /// Shown loudly wherever health is shown.
     pub warnings: Vec<String>,
+    /// By how much the clock of the process that asked is ahead of Redis's, in milliseconds. Leases go by Redis's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<i64>,
+    /// Events that Redis holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
+    /// Of the fullest partition, those beyond what an archive leaves there ([`crate::archive::KEEP`]); nothing where the fleet
+    /// has no archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_behind: Option<u64>,
 }
 
 /// Notices that the outbox of one partition holds.
@@ -326,9 +289,27 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     async fn preflight(&self) -> Result<Preflight>;
 
+    /// What callers asked for, and what they were answered.
+    fn requests(&self) -> &dyn crate::requests::Requests {
+        &crate::requests::NoRequests
+    }
+
     /// What connections may ask of their planes.
     fn budgets(&self) -> &dyn crate::budgets::Budgets {
         &crate::budgets::NoBudgets
+    }
+
+    /// Intents, written on a condition.
+    fn manifests(&self) -> &dyn crate::manifests::Manifests;
+
+    /// API keys.
+    fn credentials(&self) -> &dyn crate::credentials::Credentials {
+        &crate::credentials::NoCredentials
+    }
+
+    /// What only operators need.
+    fn operations(&self) -> &dyn crate::operate::Operations {
+        &crate::operate::NoOperations
     }
 
     /// The events as the archive takes them; nothing if this store has none to hand over.
@@ -343,6 +324,7 @@ impl EventFilter {
             && self.intent.as_ref().is_none_or(|i| i.tenant == e.tenant && i.id == e.intent)
             && self.kind.is_none_or(|k| k == e.event_type)
             && self.since.is_none_or(|t| e.created_at >= t)
+            && self.until.is_none_or(|t| e.created_at < t)
     }
 
     /// Whether a partition can hold a match.

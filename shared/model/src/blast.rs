@@ -58,6 +58,7 @@ pub enum Reserved {
 
 /// A switch that tripped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Trip {
     pub tenant: String,
     pub plane: PlaneKind,

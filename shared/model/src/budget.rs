@@ -11,6 +11,7 @@ pub use health::{FAILURES, Health, Pass, Why};
 
 /// Who goes first when there is not enough for all. A sweep never starves a remediation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
     /// What `apply` does, its reads included.
@@ -41,6 +42,7 @@ impl std::fmt::Display for Lane {
 
 /// Most calls of one kind in any window.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Budget {
     /// As the plane counts: `apps`, `devices`, `writes`.
     pub name: String,

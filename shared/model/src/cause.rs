@@ -46,6 +46,7 @@ pub fn candidates(target: &Target, drift: &Drift) -> Vec<String> {
 
 /// Open drift of one kind that has one cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CauseGroup {
     pub tenant: String,
     pub plane: PlaneKind,

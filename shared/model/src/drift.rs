@@ -7,6 +7,7 @@ use crate::{CorrelationId, Decision, Digest, FindingId, IntentKey, PlaneKind, Ti
 
 /// The four kinds of seed 000. Their severity and remedy are in `domain.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DriftKind {
     MissingAssignment,
@@ -43,6 +44,7 @@ impl std::fmt::Display for DriftKind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     Low,
@@ -72,6 +74,7 @@ impl Severity {
 
 /// One place where desired and observed differ.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Delta {
     /// Where, in the words of the manifest: `assignment.include`, `version`.
     pub path: String,
@@ -81,6 +84,7 @@ pub struct Delta {
 
 /// A difference between what was meant and what is, as a comparator found it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Drift {
     pub kind: DriftKind,
     /// Sorted by path.
@@ -109,6 +113,7 @@ pub const MAX_IGNORED: usize = 20;
 
 /// A difference that an ignore rule of the policy hid: it is there, and it is no drift.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ignored {
     /// The rule's name.
     pub rule: String,
@@ -122,6 +127,7 @@ pub const MAX_FACTS: usize = 20;
 
 /// All drift of one kind on one intent, over its recurrences. Its id never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Finding {
     pub id: FindingId,
     pub intent: IntentKey,
@@ -180,6 +186,7 @@ impl Finding {
 
 /// `valid` is when it was so in the world, `recorded` is when we knew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Fact {
     /// Whether the drift was there.
     pub drifted: bool,

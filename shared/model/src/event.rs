@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::{CorrelationId, EventId, JobId, Time};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum EventKind {
     IntentApplied,
@@ -36,11 +37,21 @@ pub enum EventKind {
     /// A channel refused a notification for good.
     NotificationFailed,
     RunAbandoned,
+    /// Somebody asked for checks, of one intent or of many.
+    ReconciliationRequested,
     JobDead,
     QueuePaused,
     QueueResumed,
     JobRetried,
     JobDiscarded,
+    /// To the front of its queue.
+    JobMoved,
+    /// Asked to lease no more, end what it holds and leave.
+    WorkerDrained,
+    /// An API key; the event has its id and grants, never its secret.
+    KeyCreated,
+    KeyRotated,
+    KeyRevoked,
 }
 
 impl EventKind {
@@ -66,11 +77,17 @@ impl EventKind {
             Self::NotificationSent => "NOTIFICATION_SENT",
             Self::NotificationFailed => "NOTIFICATION_FAILED",
             Self::RunAbandoned => "RUN_ABANDONED",
+            Self::ReconciliationRequested => "RECONCILIATION_REQUESTED",
             Self::JobDead => "JOB_DEAD",
             Self::QueuePaused => "QUEUE_PAUSED",
             Self::QueueResumed => "QUEUE_RESUMED",
             Self::JobRetried => "JOB_RETRIED",
             Self::JobDiscarded => "JOB_DISCARDED",
+            Self::JobMoved => "JOB_MOVED",
+            Self::WorkerDrained => "WORKER_DRAINED",
+            Self::KeyCreated => "KEY_CREATED",
+            Self::KeyRotated => "KEY_ROTATED",
+            Self::KeyRevoked => "KEY_REVOKED",
         }
     }
 }
@@ -79,6 +96,7 @@ impl EventKind {
 pub const LOOP: &str = "system:reconciliation_loop";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     pub event_id: EventId,
     /// Position in the partition's stream, without gaps. Given by the engine when it commits; 0 before.

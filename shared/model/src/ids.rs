@@ -49,6 +49,7 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -80,14 +81,19 @@ id!(/// One fact in the event store.
     EventId, "evt_");
 id!(/// One thing that people are told once.
     NoticeId, "ntc_");
+id!(/// A handle on checks that somebody asked for.
+    ReconciliationId, "rec_");
 id!(/// The same for the same content, whatever the order of its fields.
     Digest, "dig_");
 
 impl Digest {
-    /// Digest of a value in canonical form (object keys sorted, as `serde_json::Value` keeps them).
+    /// Digest of a value in canonical form: object keys sorted, whatever a build makes of `serde_json::Map`.
     pub fn of<T: Serialize>(value: &T) -> Self {
-        let canonical = serde_json::to_value(value).map(|v| v.to_string()).unwrap_or_default();
-        Self::derive(&[&canonical])
+        let canonical = serde_json::to_value(value).map(|mut v| {
+            v.sort_all_objects();
+            v.to_string()
+        });
+        Self::derive(&[&canonical.unwrap_or_default()])
     }
 }
 
@@ -114,6 +120,7 @@ impl fmt::Display for EffectKey {
 
 /// Links request, run, jobs, events and audit. A UUID, given by the caller or derived from the run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct CorrelationId(String);
 
@@ -223,6 +230,7 @@ impl std::str::FromStr for IntentKey {
 
 /// One of the `P` parts of the state; everything about one intent lives in one of them (`engine.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Partition(pub u16);
 

@@ -10,6 +10,7 @@ use crate::{IntentKey, PlaneKind, Target};
 /// How much it matters. Sets how often it is looked at and how long low-risk drift may wait (seed 000,
 /// "Reconciliation Frequency").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Criticality {
     Critical,
@@ -48,6 +49,7 @@ impl Criticality {
 
 /// Where in the rollout it is (seed 000: Lab and Canary are not production).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Ring {
     Lab,
@@ -63,6 +65,7 @@ impl Ring {
 
 /// The most that Trueup may do about drift of this intent; caps what any policy rule allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Detect only.
@@ -76,6 +79,7 @@ pub enum Mode {
 
 /// Only the first three are reconciled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     #[default]
@@ -94,6 +98,7 @@ impl Status {
 
 /// Whom an assignment reaches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     AllDevices,
@@ -110,6 +115,7 @@ pub enum Scope {
 
 /// What an assignment asks of a device (Graph: `installIntent`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Install {
     #[default]
@@ -121,6 +127,7 @@ pub enum Install {
 
 /// Who shall have it, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Assignment {
     #[serde(default)]
@@ -136,6 +143,7 @@ pub struct Assignment {
 
 /// What was meant. What is absent is not looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Desired {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,13 +183,20 @@ impl Intent {
 
 /// An intent as it is written: one YAML document or one JSON line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
+    /// Unique within its tenant.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9._-]{0,127}$"))]
     pub id: String,
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9._-]{0,127}$"))]
     pub tenant: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9._-]{0,127}$"))]
     pub workspace: Option<String>,
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::PlaneKind))]
     pub plane: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::AnyTarget))]
     pub target: serde_json::Value,
     pub desired: Desired,
     pub criticality: Criticality,
@@ -195,6 +210,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 8))]
     pub windows: Vec<String>,
 }
 
@@ -357,7 +373,10 @@ fn check_scope(target: &Target, scope: &Scope) -> Result<(), String> {
 }
 
 /// Names end up in Redis keys, URLs, metrics and logs, so they are plain.
-fn check_name(field: &str, name: &str) -> Result<(), String> {
+///
+/// # Errors
+/// What is wrong with it, naming `field`.
+pub fn check_name(field: &str, name: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
     let fine = (1..=128).contains(&name.len())
         && name.bytes().all(plain)

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CorrelationId, Delivery, Drift, EffectKey, IntentKey, JobId, Observation, Partition, Plan, PlaneKind,
-    RunId, Target, Time, Trigger,
+    RunId, Target, Time, TraceParent, Trigger,
 };
 
 /// The version this build writes, and the newest it reads.
 pub const VERSION: u16 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StepName {
     Sweep,
@@ -199,6 +200,10 @@ pub struct Emit {
     pub condition: crate::Condition,
     /// sweep, query and compare of this run.
     pub passed: [Span; 3],
+    /// `traceparent` that the run goes on under: of the request that asked for it, or of the attempt that it is to judge.
+    /// Absent: the run has a trace of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 /// Perform ONE action of a plan.

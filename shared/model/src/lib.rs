@@ -19,6 +19,9 @@ pub mod label;
 pub mod ladder;
 pub mod notice;
 pub mod observed;
+#[cfg(feature = "openapi")]
+pub mod openapi;
+pub mod owners;
 pub mod plan;
 pub mod policy;
 pub mod run;
@@ -35,7 +38,7 @@ pub use event::{Event, EventKind};
 pub use fault::Fault;
 pub use ids::{
     ApprovalId, CorrelationId, Digest, EffectKey, EventId, FindingId, IntentKey, JobId, NoticeId, Partition,
-    RunId, TraceParent,
+    ReconciliationId, RunId, TraceParent,
 };
 pub use intent::{Criticality, Intent, Mode, Ring, Status};
 pub use job::{Job, Queue, StepName};

@@ -9,6 +9,7 @@ use crate::{Digest, DriftKind};
 
 /// ONE outside effect. Every action can be repeated without doing more than once what it says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "do")]
 pub enum Action {
     /// Make the application reach exactly these scopes among those named (others are left as they are).
@@ -32,6 +33,7 @@ pub enum Action {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Planned {
     pub action: Action,
     /// Which drift it answers.
@@ -41,6 +43,7 @@ pub struct Planned {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Plan {
     pub actions: Vec<Planned>,
     /// Over the generation, the digests of the drifts and the actions.

@@ -6,6 +6,7 @@ use crate::Time;
 
 /// Ordered: a stricter one wins over all before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Remediate without asking.
@@ -31,6 +32,7 @@ impl Verdict {
 
 /// One rule's contribution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reason {
     /// The rule's name in the policy file, or the built-in that spoke (`mode`, `tolerance`, `ladder`, `default`).
     pub rule: String,
@@ -40,6 +42,7 @@ pub struct Reason {
 
 /// Recorded with the finding and in an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Decision {
     pub verdict: Verdict,
     pub reasons: Vec<Reason>,

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CorrelationId, Digest, DriftKind, Ignored, Intent, RunId, Time};
+use crate::owners::Owners;
+use crate::{CorrelationId, Digest, DriftKind, Ignored, Intent, RunId, Time, TraceParent};
 
 /// Why a run began. Events only make a check sooner; the schedule is the guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
     Schedule,
@@ -26,6 +28,7 @@ pub enum Trigger {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ActiveRun {
     pub id: RunId,
     pub trigger: Trigger,
@@ -35,6 +38,7 @@ pub struct ActiveRun {
 
 /// The four states of an observation, and the one before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
     #[default]
@@ -60,6 +64,7 @@ impl Condition {
 /// Where the intent stands on the ladder. Reset when what it tried to mend is mended or the generation grows, and at
 /// no other time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Attempts {
     pub made: u8,
     /// When the last action of an attempt was performed or refused. An attempt that has not acted yet leaves it as the
@@ -81,6 +86,9 @@ pub struct Attempts {
     /// What was to be mended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<DriftKind>,
+    /// `traceparent` of the last action: the look that judges it belongs to the same trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 impl Attempts {
@@ -103,6 +111,7 @@ impl Attempts {
 
 /// Everything Trueup remembers about an intent beside its manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IntentState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<ActiveRun>,
@@ -205,13 +214,22 @@ impl IntentState {
 
 /// An intent with everything that is kept beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IntentRecord {
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::intent::Manifest))]
     pub intent: Intent,
     /// Grows with every change of `desired` (or target).
     pub generation: u64,
     pub state: IntentState,
     /// Grows with every write of `state`; a commit names the one it saw.
     pub rev: u64,
+    /// Of the manifest and its owners: grows with every change of them, and never comes again, not even when the intent is
+    /// deleted and applied anew. 0 if it was stored before versions were counted.
+    #[serde(default)]
+    pub version: u64,
+    /// Who last set which field, where they said who they are.
+    #[serde(default, skip_serializing_if = "Owners::is_empty")]
+    pub owners: Owners,
 }
 
 #[cfg(test)]

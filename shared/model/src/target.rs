@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The planes this build knows. A plane has its own `query` and `remediate` queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PlaneKind {
     Intune,
@@ -47,6 +48,7 @@ impl std::str::FromStr for PlaneKind {
 
 /// What a plane needs to find the thing. Contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     Intune(IntuneTarget),
@@ -58,6 +60,7 @@ pub enum Target {
 
 /// An application in Microsoft Intune.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct IntuneTarget {
     /// The `mobileApp` that carries the desired version (a GUID).
@@ -71,6 +74,7 @@ pub struct IntuneTarget {
 
 /// An application that Jamf Pro policies install on Macs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JamfTarget {
     /// The policy that installs the desired version; its scope is the assignment.
@@ -90,6 +94,7 @@ pub struct JamfTarget {
 
 /// What compliance means on Jamf Pro, and how it is brought about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JamfCompliance {
     /// The smart computer group whose members do not comply.
@@ -100,6 +105,7 @@ pub struct JamfCompliance {
 
 /// An application that Configuration Manager deploys to collections.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConfigMgrTarget {
     /// `SMS_Application.CI_ID` of the application that carries the desired version.
@@ -122,6 +128,7 @@ pub struct ConfigMgrTarget {
 
 /// What compliance means on Configuration Manager, and how it is brought about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConfigMgrCompliance {
     /// `AssignmentID` of the deployed configuration baseline that says which devices comply.
@@ -130,6 +137,7 @@ pub struct ConfigMgrCompliance {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConfigMgrRemedy {
     /// An approved script, by its GUID, run on each failing device.
@@ -145,6 +153,7 @@ pub enum ConfigMgrRemedy {
 
 /// Hosts that a playbook manages. The playbook is the desired state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AnsibleTarget {
     /// Path of the playbook, below the connection's project folder.

@@ -120,6 +120,7 @@ fn jobs() -> Vec<(&'static str, Job)> {
                 condition: Condition::Drifted,
                 ignored: Vec::new(),
                 passed: [span(0), span(1), span(2)],
+                trace: None,
             }),
         ),
         (

@@ -1,6 +1,6 @@
 //! A fleet process for the test of traces: the real runner, with the telemetry that the product has.
 //!
-//! `trace_worker REDIS_URL GRAPH_ORIGIN`. Exports where the `OTEL_*` variables say; SIGTERM ends it gracefully.
+//! `trace_worker REDIS_URL GRAPH_ORIGIN`; `trace_worker REDIS_URL api` serves the API instead, on a port that it prints. Exports where the `OTEL_*` variables say; SIGTERM ends it gracefully.
 
 use std::sync::Arc;
 
@@ -25,6 +25,14 @@ async fn main() -> anyhow::Result<()> {
     let (redis, origin) = (args.next().context("no REDIS_URL")?, args.next().context("no GRAPH_ORIGIN")?);
     let clock = Arc::new(SystemClock);
     let store = Arc::new(RedisStore::connect(RedisOptions::new(redis, clock.clone())).await?);
+    if origin == "api" {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        println!("{}", listener.local_addr()?);
+        let shutdown = Shutdown::on_signal()?;
+        let router = trueup_server::router(trueup_server::ApiState::new(store, clock));
+        let ended = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.requested().await });
+        return Ok(ended.await?);
+    }
     let config = WorkConfig {
         connections: vec![connection(TENANT, &origin)?],
         // A look soon after the action, and a tick that finds it.

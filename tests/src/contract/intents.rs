@@ -14,11 +14,17 @@ use super::given::*;
 pub(crate) async fn apply_tells_created_changed_and_unchanged(fresh: &dyn Fresh) {
     let store = fresh.store(4).await;
     let i = intent("i");
-    let answer = |change, generation| Applied { intent: key("i"), change, generation };
-    assert_eq!(applied(&*store, &i).await, answer(Change::Created, 1));
-    assert_eq!(applied(&*store, &i).await, answer(Change::Unchanged, 1));
-    assert_eq!(applied(&*store, &relabelled(i.clone(), "red")).await, answer(Change::Changed, 1));
-    assert_eq!(applied(&*store, &relabelled(i.clone(), "red")).await, answer(Change::Unchanged, 1));
+    let told = |a: Applied| (a.intent, a.change, a.generation);
+    let answer = |change| (key("i"), change, 1);
+    let first = applied(&*store, &i).await;
+    assert_eq!(told(first.clone()), answer(Change::Created));
+    let same = applied(&*store, &i).await;
+    assert_eq!(same.version, first.version);
+    assert_eq!(told(same), answer(Change::Unchanged));
+    let changed = applied(&*store, &relabelled(i.clone(), "red")).await;
+    assert!(changed.version > first.version);
+    assert_eq!(told(changed), answer(Change::Changed));
+    assert_eq!(told(applied(&*store, &relabelled(i.clone(), "red")).await), answer(Change::Unchanged));
     assert_eq!(
         record(&*store, "i").await.intent,
         relabelled(i, "red"),
@@ -144,7 +150,7 @@ pub(crate) async fn delete_forgets_all_of_it(fresh: &dyn Fresh) {
 
     let operator = by("operator");
     let answers = store.delete(&[key("i")], &operator).await.unwrap();
-    assert_eq!(answers, [Applied { intent: key("i"), change: Change::Deleted, generation: 1 }]);
+    assert_eq!(answers, [Applied { intent: key("i"), change: Change::Deleted, generation: 1, version: 0 }]);
     assert_eq!(store.intents(&[key("i")]).await.unwrap(), [None]);
     assert!(store.findings(&key("i")).await.unwrap().is_empty());
     assert!(store.approvals(&key("i")).await.unwrap().is_empty());

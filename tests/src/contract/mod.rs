@@ -12,6 +12,7 @@
 
 mod blast;
 mod commit;
+mod credentials;
 mod ending;
 mod enqueue;
 mod events;
@@ -20,13 +21,17 @@ mod inspect;
 mod intents;
 mod lease;
 mod liveness;
+mod manifests;
 mod notices;
 mod operate;
 mod property_census;
 mod property_jobs;
 mod property_triggers;
 mod records;
+mod requests;
+mod steer;
 mod triggers;
+mod workers;
 
 pub use notices::{tell, told_and_taken};
 
@@ -154,6 +159,12 @@ suite! {$
             leaving_gives_everything_back
             a_worker_is_listed_from_its_beat_until_it_leaves
         }
+        manifests {
+            what_is_not_as_expected_stays_as_it_is
+            one_of_many_that_does_not_fit_stops_no_other
+            owners_are_kept_and_only_changed_by_who_names_them
+            only_the_expected_version_is_forgotten
+        }
         intents {
             apply_tells_created_changed_and_unchanged
             the_generation_grows_with_target_and_desired_only
@@ -189,6 +200,19 @@ suite! {$
             approvals_are_listed_newest_first
             nothing_is_recorded_about_a_missing_intent
         }
+        requests {
+            a_reconciliation_is_accepted_with_its_sweep_and_event
+            e8_the_same_reconciliation_again_changes_nothing
+            a_reconciliation_is_there_with_its_head_and_not_before
+            reconciliations_are_listed_newest_first
+            a_part_has_bounds
+            a_tenants_names_are_found_and_no_others
+            standings_say_what_progress_needs
+            the_ends_of_the_streams_are_where_they_are_read_on_from
+            an_answer_is_given_again
+            a_claim_that_is_given_up_is_free_again
+            a_claim_has_bounds
+        }
         events {
             e2_events_are_numbered_without_gaps
             events_can_be_read_on_from_where_one_was
@@ -213,6 +237,24 @@ suite! {$
             discard_deletes_for_good
             only_the_dead_are_retried_or_discarded
         }
+        steer {
+            a_look_finds_what_the_filter_says
+            a_look_goes_on_where_it_was_and_shows_each_job_once
+            a_look_through_a_deep_queue_is_bounded
+            acting_on_what_matches_leaves_the_rest
+            what_dies_again_meanwhile_is_not_taken_again
+            e4_a_job_is_moved_only_from_where_it_was_seen
+            moved_to_the_front_it_is_leased_next
+            a_scheduled_job_is_run_now_and_keeps_its_past
+            e8_a_discarded_job_can_be_enqueued_again_and_is_leased_once
+            every_act_leaves_an_event_with_its_count
+            whereabouts_of_many_are_told_at_once
+            what_flows_is_counted
+        }
+        workers {
+            a_worker_says_what_it_is_and_is_forgotten_when_it_leaves
+            a_worker_is_asked_to_leave_once
+        }
         notices {
             notices_of_all_partitions_are_listed_oldest_first
             e1_what_is_written_twice_is_told_once
@@ -220,6 +262,16 @@ suite! {$
             e2_only_partition_0_takes
             e2_a_notice_goes_with_the_rest_of_its_commit_or_not_at_all
             e2_a_full_outbox_fails_no_commit_and_counts_what_it_drops
+        }
+        credentials {
+            a_key_is_kept_as_it_was_made
+            an_id_is_taken_once
+            rotation_keeps_the_secret_before_for_a_while
+            what_has_ended_stays_ended
+            each_change_leaves_an_event_without_the_secret
+            the_last_use_is_remembered
+            what_ended_long_ago_is_forgotten_when_another_is_made
+            malformed_keys_are_refused
         }
         blast {
             beyond_the_cap_everything_is_held_until_somebody_rearms

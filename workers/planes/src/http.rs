@@ -160,6 +160,7 @@ impl Http {
             otel.status_code = tracing::field::Empty,
             http.request.method = %call.method,
             url.template = call.template,
+            url.scheme = call.url.scheme(),
             server.address = call.url.host_str().unwrap_or_default(),
             server.port = call.url.port_or_known_default().unwrap_or_default(),
             http.response.status_code = tracing::field::Empty,
@@ -171,8 +172,10 @@ impl Http {
         match &mut result {
             Ok(answer) => {
                 span.record("http.response.status_code", answer.status);
-                if answer.status >= 400 {
+                // To be told to wait is how a plane sets our pace: no error, and no reason to keep a trace.
+                if answer.status >= 400 && answer.status != 429 {
                     span.record("otel.status_code", "ERROR");
+                    span.record("error.type", answer.status.to_string());
                 }
                 answer.wait = self.note(call, answer).await;
             }

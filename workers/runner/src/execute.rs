@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apalis_core::error::BoxDynError;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use trueup_engine::Leased;
 use trueup_model::job::Cx;
 use trueup_model::{Fault, Outcome, SharedClock, Time};
@@ -24,11 +24,12 @@ pub(crate) struct Executor {
 pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
     pub(crate) traceparent: String,
+    /// Of the execution; it goes on until the outcome is committed.
+    pub(crate) span: Span,
 }
 
 pub(crate) async fn execute(leased: Leased, executor: Arc<Executor>) -> Result<Ended, BoxDynError> {
-    let span = trace::span(&leased);
-    let onward = trace::onward(&span, &leased);
+    let (span, onward) = trace::begin(&leased);
     let now = executor.clock.now();
     let mut cx = Cx {
         now,
@@ -47,9 +48,10 @@ pub(crate) async fn execute(leased: Leased, executor: Arc<Executor>) -> Result<E
             Err(fault) => after(&fault, &leased, executor.clock.now()),
         }
     }
-    .instrument(span)
+    .instrument(span.clone())
     .await;
-    Ok(Ended { outcome, traceparent: onward.as_str().to_owned() })
+    trace::ended(&span, &outcome);
+    Ok(Ended { outcome, traceparent: onward.as_str().to_owned(), span })
 }
 
 /// What becomes of a job whose gathering failed, and a line about it.
@@ -57,10 +59,10 @@ pub(crate) fn after(fault: &Fault, leased: &Leased, now: Time) -> Outcome {
     let outcome = retries::after(&leased.job, fault, leased.attempt, now);
     match &outcome {
         Outcome::Dead { because } => {
-            tracing::error!(job = %leased.id, queue = %leased.queue, tries = leased.attempt, "to the dead letters: {because}");
+            tracing::error!(queue = %leased.queue, tries = leased.attempt, "to the dead letters: {because}");
         }
         Outcome::Retry { at, because } => {
-            tracing::warn!(job = %leased.id, queue = %leased.queue, attempt = leased.attempt, %at, "will be tried again: {because}");
+            tracing::warn!(queue = %leased.queue, %at, "will be tried again: {because}");
         }
         // Shown with the queue, for as long as it waits.
         Outcome::Defer { .. } | Outcome::Done(_) => {}

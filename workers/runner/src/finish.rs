@@ -12,6 +12,8 @@ use chrono::TimeDelta;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tower::{Layer, Service, ServiceExt};
+use tracing::{Instrument as _, Span};
+use trueup_boot::telemetry::spans;
 use trueup_engine::{Committer, Leased};
 use trueup_model::commit::Committed;
 use trueup_model::{Fault, Outcome, SharedClock, Time};
@@ -81,20 +83,24 @@ impl Finish {
                 Ok(ended) => ended,
                 Err(e) => self.failed(&leased, e.into()),
             };
+            let span = ended.span.clone();
             match self.commit(&leased, ended, began).await {
                 Committed::Yes => {
                     trace::record_beginning(&leased, self.clock.now());
                     return;
                 }
                 Committed::LeaseLost => {
-                    tracing::info!(job = %leased.id, queue = %leased.queue, "lease lost; somebody else has this job");
+                    let _in = span.enter();
+                    tracing::info!(queue = %leased.queue, "lease lost; somebody else has this job");
                     return;
                 }
                 Committed::Conflict => {}
                 Committed::Malformed => {
                     let because = "its commit was refused as malformed".to_owned();
-                    tracing::error!(job = %leased.id, queue = %leased.queue, "to the dead letters: {because}");
-                    let ended = Ended { outcome: Outcome::Dead { because }, traceparent: String::new() };
+                    span.in_scope(
+                        || tracing::error!(queue = %leased.queue, "to the dead letters: {because}"),
+                    );
+                    let ended = without_span(Outcome::Dead { because });
                     self.commit(&leased, ended, began).await;
                     return;
                 }
@@ -104,25 +110,40 @@ impl Finish {
         let because =
             Some("what it wrote was changed by others each time it tried; it tries again".to_owned());
         let outcome = Outcome::Defer { at, because };
-        self.commit(&leased, Ended { outcome, traceparent: String::new() }, self.clock.now()).await;
+        self.commit(&leased, without_span(outcome), self.clock.now()).await;
     }
 
     /// A panic or a timeout: ours to mend, but the job is not lost.
     fn failed(&self, leased: &Leased, e: BoxDynError) -> Ended {
-        let outcome = after(&Fault::bug(e.to_string()), leased, self.clock.now());
-        Ended { outcome, traceparent: leased.traceparent.clone().unwrap_or_default() }
+        // The execution's own span has ended with it.
+        let (span, onward) = trace::begin(leased);
+        let outcome = span.in_scope(|| after(&Fault::bug(e.to_string()), leased, self.clock.now()));
+        trace::ended(&span, &outcome);
+        Ended { outcome, traceparent: onward.as_str().to_owned(), span }
     }
 
     async fn commit(&self, leased: &Leased, ended: Ended, began: Time) -> Committed {
         let pending = Pending::of(leased, &ended.outcome);
+        let Ended { outcome, traceparent, span } = ended;
+        let keep = trace::keep(&outcome).filter(|_| spans::sampled_ids(&traceparent).is_none());
+        let within = trace::publish(&span, &outcome).unwrap_or_else(|| span.clone());
         let ended = trueup_engine::Ended {
             job: leased.id.clone(),
             queue: leased.queue,
-            outcome: ended.outcome,
-            traceparent: Some(ended.traceparent),
+            outcome,
+            traceparent: Some(traceparent.clone()),
         };
-        let answer = self.committer.commit(leased.partition, &leased.who, ended).await;
-        self.metrics.committed(leased, &pending, answer, began, self.clock.now());
+        let answer = self.committer.commit(leased.partition, &leased.who, ended).instrument(within).await;
+        let now = self.clock.now();
+        if let Some(keep) = keep.filter(|_| answer == Committed::Yes && spans::exporting()) {
+            trace::record_kept(leased, &traceparent, keep, began, now);
+        }
+        self.metrics.committed(leased, &pending, answer, (began, now), &traceparent);
         answer
     }
+}
+
+/// What is decided here rather than by an execution.
+fn without_span(outcome: Outcome) -> Ended {
+    Ended { outcome, traceparent: String::new(), span: Span::none() }
 }

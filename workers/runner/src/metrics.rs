@@ -10,7 +10,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::metrics::{Counter, Meter};
+use trueup_boot::metrics::Latency;
 use trueup_engine::Leased;
 use trueup_model::commit::Committed;
 use trueup_model::label::Bounded;
@@ -38,7 +39,7 @@ pub(crate) struct Metrics {
     detected: Counter<u64>,
     detected_by_criticality: Counter<u64>,
     resolved: Counter<u64>,
-    time_to_remediation: Histogram<f64>,
+    time_to_remediation: Latency,
     remediations: Counter<u64>,
     successes: Counter<u64>,
     failures: Counter<u64>,
@@ -48,9 +49,9 @@ pub(crate) struct Metrics {
     notifications: Counter<u64>,
     abandoned: Counter<u64>,
     cycles: Counter<u64>,
-    cycle_duration: Histogram<f64>,
+    cycle_duration: Latency,
     jobs: Counter<u64>,
-    job_duration: Histogram<f64>,
+    job_duration: Latency,
 }
 
 /// What to count of an outcome, should it be accepted.
@@ -80,10 +81,7 @@ impl Metrics {
     pub(crate) fn new(meter: &Meter) -> Self {
         let counter =
             |name: &'static str, what: &'static str| meter.u64_counter(name).with_description(what).build();
-        let histogram = |name: &'static str, what: &'static str, buckets: &[f64]| {
-            let built = meter.f64_histogram(name).with_unit("s").with_description(what);
-            built.with_boundaries(buckets.to_vec()).build()
-        };
+        let histogram = |name, what, buckets: &[f64]| Latency::new(meter, name, what, buckets);
         Self {
             tenants: Mutex::default(),
             channels: Mutex::default(),
@@ -151,8 +149,8 @@ impl Metrics {
         leased: &Leased,
         pending: &Pending,
         answer: Committed,
-        from: Time,
-        to: Time,
+        (from, to): (Time, Time),
+        traceparent: &str,
     ) {
         let outcome = match answer {
             Committed::Yes => pending.outcome,
@@ -163,14 +161,14 @@ impl Metrics {
         let queue = KeyValue::new("queue", leased.queue.to_string());
         self.jobs.add(1, &[queue.clone(), KeyValue::new("outcome", outcome)]);
         if let Ok(took) = (to - from).to_std() {
-            self.job_duration.record(took.as_secs_f64(), &[queue]);
+            self.job_duration.record(took.as_secs_f64(), &[queue], Some(traceparent));
         }
         if answer == Committed::Yes {
-            pending.told.iter().for_each(|told| self.count(told));
+            pending.told.iter().for_each(|told| self.count(told, traceparent));
         }
     }
 
-    fn count(&self, told: &Told) {
+    fn count(&self, told: &Told, traceparent: &str) {
         match told {
             Told::Detected { at, kind, severity, criticality, security } => {
                 let at = self.at(at);
@@ -187,7 +185,7 @@ impl Metrics {
             Told::Resolved { at, after_s } => {
                 let at = self.at(at);
                 self.resolved.add(1, &at);
-                after_s.iter().for_each(|s| self.time_to_remediation.record(*s, &at));
+                after_s.iter().for_each(|s| self.time_to_remediation.record(*s, &at, Some(traceparent)));
             }
             Told::Remediation { at, outcome } => {
                 let at = self.at(at);
@@ -209,7 +207,7 @@ impl Metrics {
             Told::RunEnded { tenant, condition, after_s } => {
                 let labels = [self.tenant(tenant), KeyValue::new("condition", *condition)];
                 self.cycles.add(1, &labels);
-                after_s.iter().for_each(|s| self.cycle_duration.record(*s, &labels[1..]));
+                after_s.iter().for_each(|s| self.cycle_duration.record(*s, &labels[1..], Some(traceparent)));
             }
         }
     }

@@ -64,7 +64,14 @@ impl Ports for FleetPorts {
         insist!("due", self.store.due(p, now, limit))
     }
     async fn intents(&self, keys: &[IntentKey]) -> Result<Vec<Option<IntentRecord>>, Fault> {
-        insist!("intents", self.store.intents(keys))
+        let found: Vec<Option<IntentRecord>> = insist!("intents", self.store.intents(keys))?;
+        // The run of one intent: from here on the log says for whom.
+        if let [Some(record)] = found.as_slice()
+            && let Some(run) = &record.state.run
+        {
+            tracing::Span::current().record("correlation_id", run.correlation_id.as_str());
+        }
+        Ok(found)
     }
     async fn findings(&self, intent: &IntentKey) -> Result<Vec<Finding>, Fault> {
         insist!("findings", self.store.findings(intent))

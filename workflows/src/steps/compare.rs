@@ -13,7 +13,8 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use trueup_model::{
-    Attempts, Commit, Condition, Fault, IntentKey, IntentRecord, Job, Next, Outcome, Queue, StepName,
+    Attempts, Commit, Condition, Duration, Fault, IntentKey, IntentRecord, Job, Next, Outcome, Queue,
+    StepName, TraceParent, Trigger,
     commit::MAX_PARTS,
     job::{self, Cx, Seen},
 };
@@ -21,6 +22,11 @@ use trueup_model::{
 use super::held;
 use crate::compare::{Judged, evidence::Freshness, judge};
 use crate::{Ports, Rules, Step, transitions};
+
+/// Runs that one request may have in its own trace.
+const ASKED_TOGETHER: usize = 16;
+/// How long after its last action an attempt's trace goes on; longer than any wait of the ladder.
+const TRACE_GOES_ON: Duration = Duration::hours(5);
 
 #[derive(Debug)]
 pub struct Compare<'a>(pub &'a Rules);
@@ -91,6 +97,17 @@ fn is_quiet(judged: &Judged, record: &IntentRecord) -> bool {
     judged.drifts.is_empty() && state.drifts.is_empty() && state.attempts == Attempts::default() && same
 }
 
+/// The trace of whoever asked, if few were asked for: of many, each run has its own. Else the trace of the attempt that is
+/// to be judged, as long as it is not old: a drift that stays must not make a trace without an end.
+fn goes_on(cx: &Cx, job: &job::Compare, record: &IntentRecord) -> Option<TraceParent> {
+    let (run, attempts) = (record.state.run.as_ref()?, &record.state.attempts);
+    if run.trigger == Trigger::Request && job.seen.len() <= ASKED_TOGETHER {
+        return Some(cx.trace.clone());
+    }
+    let young = attempts.last_at.is_some_and(|at| cx.now - at < TRACE_GOES_ON);
+    attempts.trace.clone().filter(|_| young && !attempts.escalated)
+}
+
 fn emit(
     cx: &Cx,
     job: &job::Compare,
@@ -109,6 +126,7 @@ fn emit(
         ignored: judged.ignored,
         condition: judged.condition,
         passed: [job.swept.clone(), job.queried.clone(), cx.span()],
+        trace: goes_on(cx, job, record),
     };
     let queue = Queue::new(StepName::Emit, None)?;
     Some(Next { id: cx.next_id(n), queue, job: Job::Emit(emit), at: None })

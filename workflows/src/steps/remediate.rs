@@ -90,6 +90,7 @@ impl Step for Remediate<'_> {
         });
         state.attempts.last_at = Some(cx.now);
         state.attempts.acted = true;
+        state.attempts.trace = Some(cx.trace.clone());
         let over = self.0.ladder.over(job.attempt, cx.now);
         let look_at = match answer {
             Ok(receipt) => {

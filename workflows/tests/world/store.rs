@@ -48,7 +48,14 @@ impl FakeStore {
     pub fn apply(&mut self, intent: Intent, now: Time) {
         let key = intent.key.clone();
         let Some(entry) = self.entries.get_mut(&key) else {
-            let record = IntentRecord { intent, generation: 1, state: IntentState::default(), rev: 0 };
+            let record = IntentRecord {
+                intent,
+                generation: 1,
+                state: IntentState::default(),
+                rev: 0,
+                version: 0,
+                owners: Default::default(),
+            };
             self.entries.insert(key, Entry { record, due: Some(now), dirty: false });
             return;
         };

@@ -53,7 +53,7 @@ impl Args {
         let options = DevOptions { dir: self.dir, listen: self.listen, speed: self.clock, config, apps: 200 };
         let mut dev = Dev::start(options).await?;
         write_samples(&samples)?;
-        cx.note(&format!("API       {}   (no authentication in this version: loopback only)", dev.url));
+        cx.note(&format!("API       {}   (everybody on this host may do everything)", dev.url));
         cx.note(&format!("Redis     {}", trueup_engine::shown(&dev.redis_url)));
         cx.note(&format!("tenants   {} (simulated), each with {}", TENANTS.join(", "), PLANES.map(PlaneKind::as_str).join(", ")));
         cx.note(&format!("Try       trueup --url {} apply -f {}", dev.url, samples.display()));

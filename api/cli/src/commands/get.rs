@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use trueup_model::{Event, IntentKey, IntentRecord, Time};
+use trueup_model::{IntentKey, IntentRecord, Time};
 
 use crate::args::Output;
 use crate::client::{Answer, Items};
@@ -15,7 +15,8 @@ use crate::views;
 const EXAMPLES: &str = "\
 Examples:
   trueup get intents --condition drifted --tenant acme
-  trueup get intent acme/firefox-lab
+  trueup get intents -l 'team=web,tier!=lab' -o wide
+  trueup get intent acme/firefox-lab -o yaml
   trueup get findings --open --severity high
   trueup get approvals --kind cab
   trueup get events --intent acme/firefox-lab --last 20
@@ -54,12 +55,12 @@ enum What {
         /// unknown, in_sync, drifted, stale or unreachable
         #[arg(long)]
         condition: Option<String>,
-        /// intune or ansible
+        /// intune, jamf, configmgr or ansible
         #[arg(long)]
         plane: Option<String>,
-        /// KEY or KEY=VALUE
-        #[arg(long)]
-        label: Option<String>,
+        /// By labels: KEY=VALUE, KEY!=VALUE, KEY, with commas
+        #[arg(short = 'l', long, visible_alias = "label", value_name = "SELECTOR")]
+        selector: Option<String>,
         #[command(flatten)]
         size: Size,
     },
@@ -124,10 +125,10 @@ fn query<const N: usize>(pairs: [(&'static str, Option<String>); N]) -> Vec<(&'s
 impl Args {
     pub(crate) async fn run(self, cx: &Context) -> Result<Exit, Failure> {
         match self.what {
-            What::Intents { tenant, condition, plane, label, size } => {
-                let query = query([("tenant", tenant), ("condition", condition), ("plane", plane), ("label", label)]);
+            What::Intents { tenant, condition, plane, selector, size } => {
+                let query = query([("tenant", tenant), ("condition", condition), ("plane", plane), ("selector", selector)]);
                 let list = cx.client.list(&["v1", "intents"], &query, size.most()).await?;
-                show(cx, list, "/intent", "no intents match; store some with `trueup apply -f FILE`", views::intents)
+                show(cx, list, "/intent", "no intents match; store some with `trueup apply -f FILE`", if cx.wide() { views::wide_intents } else { views::intents })
             }
             What::Intent { name } => {
                 let answer: Answer<Value> = cx.client.get(&["v1", "intents", &name.tenant, &name.id], &[]).await?;
@@ -150,12 +151,12 @@ impl Args {
                     ("intent", intent.map(Into::into)),
                 ]);
                 let list = cx.client.list(&["v1", "findings"], &query, size.most()).await?;
-                show(cx, list, "/id", "no findings match", views::findings)
+                show(cx, list, "/id", "no findings match", if cx.wide() { views::wide_findings } else { views::findings })
             }
             What::Approvals { kind, state, tenant, size } => {
                 let query = query([("kind", kind), ("state", state), ("tenant", tenant)]);
                 let list = cx.client.list(&["v1", "approvals"], &query, size.most()).await?;
-                show(cx, list, "/id", "no approvals match", views::approvals)
+                show(cx, list, "/id", "no approvals match", if cx.wide() { views::wide_approvals } else { views::approvals })
             }
             What::Events { intent, correlation_id, kind, since, last } => {
                 let query = query([
@@ -168,14 +169,14 @@ impl Args {
                 let answer: Answer<Value> = cx.client.get(&["v1", "events"], &query).await?;
                 let items = answer.body["items"].as_array().cloned().unwrap_or_default();
                 let list = Items { items, more: false, now: answer.now };
-                show(cx, list, "/event_id", "no events match", |e: &[Event], now| views::events(e, now))
+                show(cx, list, "/event_id", "no events match", if cx.wide() { views::wide_events } else { views::events })
             }
             What::Workers => {
                 let answer: Answer<Value> = cx.client.get(&["v1", "workers"], &[]).await?;
                 let items = answer.body["items"].as_array().cloned().unwrap_or_default();
                 let list = Items { items, more: false, now: answer.now };
                 let none = "no worker is running; start one with `trueup work`";
-                show(cx, list, "/incarnation", none, |w: &[views::Worker], _| views::workers(w))
+                show(cx, list, "/incarnation", none, |w: &[trueup_server::workers::Worker], _| views::workers(w))
             }
         }
     }

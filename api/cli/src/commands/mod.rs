@@ -42,9 +42,17 @@ commands! {
     }
     "Operation": {
         Queue = queue,
+        Worker = worker,
         Planes = planes,
         Blast = blast,
         Doctor = doctor,
+    }
+    "Access": {
+        Login = login,
+        Logout = logout,
+        Profile = profile,
+        Whoami = whoami,
+        Key = key,
     }
     "Processes": {
         Demo = demo,
@@ -54,5 +62,12 @@ commands! {
     }
     "Shell": {
         Completion = completion,
+    }
+}
+
+impl Command {
+    /// It makes or mends profiles, so it must run where they are missing.
+    pub(crate) fn changes_profiles(&self) -> bool {
+        matches!(self, Self::Login(_) | Self::Logout(_) | Self::Profile(_))
     }
 }

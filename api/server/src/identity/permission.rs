@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// One kind of request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Permission {
     /// Intents, findings, events, approvals, runs, reconciliations, planes and policies of a tenant.
     Read,
@@ -34,6 +35,11 @@ impl Permission {
         Self::Operate,
         Self::Administer,
     ];
+
+    /// Whether it is of the fleet as a whole, and not of a tenant.
+    pub fn is_of_fleet(self) -> bool {
+        matches!(self, Self::ReadFleet | Self::Operate)
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {

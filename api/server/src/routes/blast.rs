@@ -2,26 +2,71 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use serde_json::{Value, json};
-use trueup_model::PlaneKind;
+use serde::Serialize;
+use trueup_model::{PlaneKind, Trip};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Correlation;
 use crate::identity::Access;
 use crate::{ApiState, Problem, params::Params};
 
-/// `GET /v1/blast-radius`: the switches that are tripped.
-pub(crate) async fn list(State(state): State<ApiState>, params: Params) -> Result<Json<Value>, Problem> {
-    params.finish()?;
-    Ok(Json(json!({"items": state.store.trips().await?})))
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Switches {
+    /// Those that are tripped, by tenant and plane.
+    items: Vec<Trip>,
 }
 
-/// `POST /v1/blast-radius/{tenant}/{plane}/rearm`; 404 if that switch is not tripped.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Rearmed {
+    tenant: String,
+    plane: PlaneKind,
+    rearmed: bool,
+}
+
+/// Its routes, and their part of the OpenAPI document.
+pub(crate) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(list)).routes(routes!(rearm))
+}
+
+/// Lists the switches that are tripped.
+#[utoipa::path(
+    get,
+    path = "/v1/blast-radius",
+    operation_id = "list_blast_radius",
+    tag = "blast-radius",
+    responses((status = OK, body = Switches)),
+)]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    access: Access,
+    params: Params,
+) -> Result<Json<Switches>, Problem> {
+    params.finish()?;
+    let mut items = state.store.trips().await?;
+    items.retain(|t| access.sees(&t.tenant));
+    Ok(Json(Switches { items }))
+}
+
+/// Rearms a switch, so that remediation of this tenant on this plane may be automatic again.
+#[utoipa::path(
+    post,
+    path = "/v1/blast-radius/{tenant}/{plane}/rearm",
+    operation_id = "rearm_blast_radius",
+    tag = "blast-radius",
+    params(
+        ("tenant" = String, Path, pattern = "^[a-z0-9][a-z0-9._-]{0,127}$"),
+        ("plane" = PlaneKind, Path),
+    ),
+    responses((status = OK, body = Rearmed), (status = NOT_FOUND, description = "That switch is not tripped")),
+)]
 pub(crate) async fn rearm(
     State(state): State<ApiState>,
     access: Access,
     axum::Extension(correlation): Correlation,
     Path((tenant, plane)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Rearmed>, Problem> {
     let tenant = super::name("tenant", &tenant)?;
     let plane: PlaneKind = super::name("plane", &plane)?.parse().map_err(|e: String| {
         let mut problem = Problem::not_found("plane", &plane);
@@ -33,5 +78,5 @@ pub(crate) async fn rearm(
         problem.detail += "; see those that are with `trueup blast ls`";
         return Err(problem);
     }
-    Ok(Json(json!({"tenant": tenant, "plane": plane, "rearmed": true})))
+    Ok(Json(Rearmed { tenant: tenant.into(), plane, rearmed: true }))
 }

@@ -9,35 +9,74 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use trueup_engine::store::EventFilter;
-use trueup_model::{CorrelationId, Event, EventKind, IntentKey, Partition, Time};
+use trueup_model::{CorrelationId, Event, EventKind, Partition};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::described::OfIntent;
+use crate::identity::Access;
 use crate::problem::Flaw;
 use crate::{ApiState, MAX_LIMIT, Problem, params::Params};
 
-#[derive(Debug, Serialize)]
+/// Events looked at for `last=` of somebody who does not see all of them.
+const LOOKED_AT: usize = 20_000;
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PlacedEvent)]
 pub(crate) struct Placed {
     partition: Partition,
     #[serde(flatten)]
     event: Event,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Events)]
 pub(crate) struct Answer {
     items: Vec<Placed>,
     /// For `?after=` of the next request.
     after: String,
 }
 
-/// `?correlation_id=&intent=&type=&since=&after=&limit=` or `…&last=`
-pub(crate) async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Answer>, Problem> {
+/// Its routes, and their part of the OpenAPI document.
+pub(crate) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(list))
+}
+
+/// Lists events.
+///
+/// Two ways to read: `last=N` for the newest, oldest of them first; or `after=` to follow the streams, one sequence number per
+/// partition. The answer's `after` goes into the next request; a consumer sees a gap by `seq`.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    operation_id = "list_events",
+    tag = "events",
+    params(
+        ("correlation_id" = Option<String>, Query, description = "Only what this request or run caused", pattern = "^[A-Za-z0-9_-]{1,64}$"),
+        OfIntent,
+        ("type" = Option<EventKind>, Query, description = "Only this type"),
+        ("since" = Option<Time>, Query, description = "Only what happened at this time or later"),
+        ("until" = Option<Time>, Query, description = "Only what happened before this time"),
+        ("after" = Option<String>, Query, description = "Where the last answer ended: PARTITION:SEQ[,PARTITION:SEQ…]", pattern = "^([0-9]{1,5}:[0-9]{1,18}(,[0-9]{1,5}:[0-9]{1,18})*)?$", max_length = 4096, example = "0:12,1:40"),
+        ("limit" = Option<usize>, Query, description = "Most events of one answer", minimum = 1, maximum = 1000),
+        ("last" = Option<usize>, Query, description = "The newest so many, instead of `after` and `limit`", minimum = 1, maximum = 1000),
+    ),
+    responses((status = OK, body = Answer)),
+)]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    access: Access,
+    mut params: Params,
+) -> Result<Json<Answer>, Problem> {
     let correlation_id = params.parsed("correlation_id", |t| {
         CorrelationId::parse(t).ok_or("expected at most 64 letters, digits, - and _")
     });
-    let intent: Option<IntentKey> = params.parsed("intent", super::intent_param);
+    let intent = params.intent();
     let kind: Option<EventKind> = params.word("type");
-    let since: Option<Time> = params
-        .parsed("since", |t| t.parse::<Time>().map_err(|_| "expected a time like 2026-01-06T00:00:00Z"));
-    let after = params.parsed("after", |t| positions(t, state.store.partitions()));
+    let (since, until) = (params.time("since"), params.time("until"));
+    let after = params.text_or_nothing("after").map(|t| positions(&t, state.store.partitions()));
+    let after = after.and_then(|read| params.noted("after", read));
     let last = params.number("last", 1..=MAX_LIMIT);
     let limit_given = params.number("limit", 1..=MAX_LIMIT);
     params.finish()?;
@@ -45,20 +84,42 @@ pub(crate) async fn list(State(state): State<ApiState>, mut params: Params) -> R
         let why = "the newest are asked for: leave out 'after' and 'limit'";
         return Err(Problem::parameters(vec![Flaw::new("?last", why)]));
     }
-    let filter = EventFilter { correlation_id, intent, kind, since };
+    let filter = EventFilter { correlation_id, intent, kind, since, until };
     let mut after = after.unwrap_or_default();
     let found = match last {
-        Some(n) => state.store.last_events(&filter, n).await?,
+        Some(n) => newest(&state, &access, &filter, n).await?,
         None => state.store.events(&filter, &after, limit_given.unwrap_or(crate::DEFAULT_LIMIT)).await?,
     };
     let mut items = Vec::with_capacity(found.len());
     for (partition, event) in found {
         let seen = after.entry(partition.0).or_default();
         *seen = event.seq.max(*seen);
-        items.push(Placed { partition, event });
+        if access.sees(&event.tenant) {
+            items.push(Placed { partition, event });
+        }
     }
     let after = after.iter().map(|(p, seq)| format!("{p}:{seq}")).collect::<Vec<_>>().join(",");
     Ok(Json(Answer { items, after }))
+}
+
+/// The newest `n` that are there for who asks. Looks at no more than [`LOOKED_AT`], so there may be fewer.
+async fn newest(
+    state: &ApiState,
+    access: &Access,
+    filter: &EventFilter,
+    n: usize,
+) -> Result<Vec<(Partition, Event)>, Problem> {
+    let mut wanted = n;
+    loop {
+        let mut found = state.store.last_events(filter, wanted).await?;
+        let all = found.len() < wanted;
+        found.retain(|(_, event)| access.sees(&event.tenant));
+        if all || found.len() >= n || wanted >= LOOKED_AT {
+            found.drain(..found.len().saturating_sub(n));
+            return Ok(found);
+        }
+        wanted = (wanted * 8).min(LOOKED_AT);
+    }
 }
 
 fn positions(text: &str, partitions: u16) -> Result<BTreeMap<u16, u64>, String> {

@@ -9,8 +9,12 @@ use trueup_model::{
     Approval, ApprovalState, Attempts, Criticality, Decision, Delta, Event, Finding, IntentRecord, Mode,
     Ring, Time, Verdict,
 };
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::findings;
+use crate::identity::Access;
 use crate::{ApiState, Problem};
 
 /// Events of the intent that are looked through for those about the finding.
@@ -19,7 +23,7 @@ const LOOKED_AT: usize = 200;
 const SHOWN: usize = 20;
 
 /// The whole story of one finding.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     pub finding: Finding,
     /// Nothing if the intent was deleted meanwhile.
@@ -36,7 +40,7 @@ pub struct Explanation {
 }
 
 /// What policy looks at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct About {
     pub ring: Ring,
     pub criticality: Criticality,
@@ -46,7 +50,7 @@ pub struct About {
 }
 
 /// The drift as it was last observed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Seen {
     pub drifted: bool,
     pub delta: Vec<Delta>,
@@ -59,18 +63,33 @@ pub struct Seen {
 }
 
 /// When somebody looks again, and what for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NextLook {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,
     pub what: String,
 }
 
+/// Its routes, and their part of the OpenAPI document.
+pub(crate) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(explain))
+}
+
+/// Explains one finding: what was seen, what was decided and why, what happened, and what comes next.
+#[utoipa::path(
+    get,
+    path = "/v1/findings/{id}/explain",
+    operation_id = "explain_finding",
+    tag = "findings",
+    params(("id" = String, Path, description = "Of the finding", pattern = "^[A-Za-z0-9_.-]{1,128}$", example = "fnd_0123456789abcdefghjk")),
+    responses((status = OK, body = Explanation)),
+)]
 pub(crate) async fn explain(
     State(state): State<ApiState>,
+    access: Access,
     Path(id): Path<String>,
 ) -> Result<Json<Explanation>, Problem> {
-    let finding = findings::get(&state, &id).await?;
+    let finding = findings::get(&state, &access, &id).await?;
     let record = super::intents::record(&state, &finding.intent).await?;
     let mut approvals = state.store.approvals(&finding.intent).await?;
     approvals.retain(|a| a.finding == finding.id);

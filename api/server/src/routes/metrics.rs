@@ -7,25 +7,51 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use trueup_boot::metrics::{CONTENT_TYPE, of_process};
+use trueup_boot::metrics::{self, CONTENT_TYPE, Meters, of_process, openmetrics};
+use trueup_engine::budgets::Pace;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::{ApiState, guard};
 
 /// How often the store is looked at for a collector when nobody scrapes.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
 
-pub(crate) async fn metrics(State(state): State<ApiState>) -> Response {
-    let ours = of_process().text();
-    let stores = state.gauges.text(state.store.as_ref(), state.clock.now()).await;
-    text(ours + &stores)
+/// Its routes, and their part of the OpenAPI document.
+pub(crate) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(metrics))
 }
 
-fn text(body: String) -> Response {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
+/// Shows everything there is to measure, as Prometheus reads it.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "health",
+    responses((status = OK, body = String, content_type = "text/plain")),
+)]
+pub(crate) async fn metrics(State(state): State<ApiState>, headers: HeaderMap) -> Response {
+    state.gauges.look(state.store.as_ref(), pace(&state)).await;
+    written(&headers, &[of_process(), state.gauges.meters()])
+}
+
+fn pace(state: &ApiState) -> Pace {
+    Pace { now: state.clock.now(), speed: state.clock.speed() }
+}
+
+/// In the form that is asked for: with exemplars for those who understand them (Prometheus asks for that first).
+fn written(headers: &HeaderMap, sets: &[&Meters]) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let (kind, body) = if openmetrics::is_accepted(accept) {
+        (openmetrics::CONTENT_TYPE, metrics::openmetrics(sets))
+    } else {
+        (CONTENT_TYPE, sets.iter().map(|meters| meters.text()).collect())
+    };
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
 /// Keeps what is sent over OTLP up to date. Returns at once if nothing is.
@@ -36,7 +62,7 @@ pub(crate) async fn keep_looking(state: ApiState) {
     let mut often = tokio::time::interval(LOOK_EVERY);
     loop {
         often.tick().await;
-        state.gauges.look(state.store.as_ref(), state.clock.now()).await;
+        state.gauges.look(state.store.as_ref(), pace(&state)).await;
     }
 }
 
@@ -51,14 +77,15 @@ pub async fn serve_metrics(
 ) -> std::io::Result<()> {
     let addr: SocketAddr = listener.local_addr()?;
     tracing::info!(%addr, "serving metrics");
-    let router = Router::new().route("/metrics", get(|| async { text(of_process().text()) }));
+    let ours = get(|headers: HeaderMap| async move { written(&headers, &[of_process()]) });
+    let router = Router::new().route("/metrics", ours);
     let local = addr.ip().to_canonical().is_loopback();
     let router = if local { router.layer(from_fn(only_local)) } else { router };
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
 
 async fn only_local(request: Request, next: Next) -> Response {
-    match guard::check(request.headers()) {
+    match guard::check(request.headers(), request.uri(), true) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

@@ -3,58 +3,77 @@
 mod approvals;
 mod blast;
 mod causes;
-mod checks;
+mod etag;
 mod events;
 pub mod explain;
 mod findings;
 mod health;
 mod intents;
+mod manifests;
+mod keys;
+pub mod jobs;
 mod metrics;
 mod planes;
-mod queues;
+pub mod queues;
+mod reconciliations;
+mod runs;
+mod scoped;
+pub mod selection;
+mod stream;
 mod submit;
 mod summary;
-mod workers;
+mod whoami;
+pub mod workers;
+mod writing;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::http::{HeaderMap, StatusCode, header};
 use trueup_model::{CorrelationId, IntentKey};
+use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use health::LATE_MS;
 pub(crate) use metrics::keep_looking;
 pub use metrics::serve_metrics;
 
 use crate::problem::Flaw;
-use crate::{ApiState, MAX_BODY, Problem, middleware};
+use crate::{ApiState, MAX_BODY, Problem, idempotency, middleware, openapi, reference};
+
+/// Everything that the OpenAPI document describes. A new file of routes is registered here, and nowhere else.
+fn documented() -> OpenApiRouter<ApiState> {
+    openapi::described()
+        .merge(keys::routes())
+        .merge(whoami::routes())
+        .merge(health::routes())
+        .merge(metrics::routes())
+        .merge(summary::routes())
+        .merge(intents::routes())
+        .merge(submit::routes())
+        .merge(manifests::routes())
+        .merge(reconciliations::routes())
+        .merge(runs::routes())
+        .merge(findings::routes())
+        .merge(explain::routes())
+        .merge(approvals::routes())
+        .merge(causes::routes())
+        .merge(blast::routes())
+        .merge(events::routes())
+        .merge(stream::routes())
+        .merge(planes::routes())
+        .merge(queues::routes())
+        .merge(jobs::routes())
+        .merge(workers::routes())
+}
 
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
-    Router::new()
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
-        .route("/v1/health", get(health::health))
-        .route("/v1/summary", get(summary::summary))
-        .route("/v1/intents", get(intents::list).post(submit::submit))
-        .route("/v1/intents/{tenant}/{id}", get(intents::one).delete(intents::delete))
-        .route("/v1/intents/{tenant}/{id}/checks", post(checks::request))
-        .route("/v1/findings", get(findings::list))
-        .route("/v1/findings/{id}", get(findings::one))
-        .route("/v1/findings/{id}/explain", get(explain::explain))
-        .route("/v1/approvals", get(approvals::list))
-        .route("/v1/causes", get(causes::list))
-        .route("/v1/blast-radius", get(blast::list))
-        .route("/v1/blast-radius/{tenant}/{plane}/rearm", post(blast::rearm))
-        .route("/v1/events", get(events::list))
-        .route("/v1/planes", get(planes::list))
-        .route("/v1/queues", get(queues::depths))
-        .route("/v1/queues/{queue}", get(queues::jobs))
-        .route("/v1/queues/{queue}/{action}", post(queues::act))
-        .route("/v1/jobs/{id}", get(queues::job))
-        .route("/v1/workers", get(workers::list))
+    let (router, document) = documented().split_for_parts();
+    let board = if state.board { crate::board::routes(&state) } else { Router::new() };
+    router
+        .merge(board)
+        .merge(reference::routes(openapi::completed(document)))
         .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::around))
         .with_state(state)
@@ -86,10 +105,25 @@ fn intent_param(text: &str) -> Result<IntentKey, String> {
     intent_key(&key.tenant, &key.id).map_err(|p| p.detail)
 }
 
+/// What the body is, if it is one of these.
+fn media_type(headers: &HeaderMap, known: &[&'static str]) -> Result<&'static str, Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let given = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    known.iter().find(|k| **k == given).copied().ok_or_else(|| {
+        let detail = format!("send one of {}, and say so in Content-Type", known.join(", "));
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Unsupported media type", detail)
+    })
+}
+
 /// The body as JSON, or nothing if it is empty.
 fn json_body<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
+    }
+    // serde would take an array for a struct, field by field.
+    if body.trim_ascii_start().starts_with(b"[") {
+        let why = "expected an object, got an array";
+        return Err(Problem::invalid(why, vec![Flaw::new("", why)]));
     }
     serde_json::from_slice(body).map(Some).map_err(|e| {
         let said = e.to_string();

@@ -7,21 +7,28 @@ use serde::Serialize;
 use trueup_engine::budgets::{ConnectionView, Pace};
 use trueup_engine::store::QueueDepth;
 use trueup_model::{Duration, Queue, StepName, Time};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::identity::{Access, Permission};
 use crate::{ApiState, Problem, params::Params};
 
 /// A connection, and what is left of the sweep that it serves.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Plane)]
 struct Shown {
     #[serde(flatten)]
     view: ConnectionView,
-    /// Jobs in `query.<plane>` that are ready, under way or wait for a time: of all tenants.
-    backlog: u64,
+    /// Jobs in `query.<plane>` that are ready, under way or wait for a time: of all tenants, so only for those who may read
+    /// the fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backlog: Option<u64>,
     sweep: Sweep,
 }
 
 /// When the sweep ends, as far as the last minute tells.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "state")]
 enum Sweep {
     /// No query waits.
@@ -36,28 +43,57 @@ enum Sweep {
     },
 }
 
+/// All connections, as seen at one time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Planes {
+    at: Time,
+    items: Vec<Shown>,
+}
+
+/// Its routes, and their part of the OpenAPI document.
+pub(crate) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(list))
+}
+
+/// Lists the connections: what each may ask of its plane, what it has asked, who waits, and how long the rest takes.
+///
+/// Read from the store only: the API never talks to a plane.
+#[utoipa::path(
+    get,
+    path = "/v1/planes",
+    operation_id = "list_planes",
+    tag = "planes",
+    responses((status = OK, body = Planes)),
+)]
 pub(crate) async fn list(
     State(state): State<ApiState>,
+    access: Access,
     params: Params,
-) -> Result<Json<serde_json::Value>, Problem> {
+) -> Result<Json<Planes>, Problem> {
     params.finish()?;
     let at = Pace { now: state.clock.now(), speed: state.clock.speed() };
     let views = state.store.budgets().connections(at).await?;
     let depths = state.store.depths().await?;
-    let items: Vec<Shown> = views.iter().map(|v| shown(v, &views, &depths, at.now)).collect();
-    Ok(Json(serde_json::json!({ "at": at.now, "items": items })))
+    let fleet = access.may(Permission::ReadFleet, None);
+    let seen = views.iter().filter(|v| access.sees(&v.connection.tenant));
+    let items = seen.map(|v| {
+        let shown = shown(v, &views, &depths, at.now);
+        Shown { backlog: shown.backlog.filter(|_| fleet), ..shown }
+    });
+    let items = items.collect();
+    Ok(Json(Planes { at: at.now, items }))
 }
 
 fn shown(view: &ConnectionView, all: &[ConnectionView], depths: &[QueueDepth], now: Time) -> Shown {
     let plane = view.connection.plane;
     let queue = Queue::new(StepName::Query, Some(plane)).map(|q| q.to_string()).unwrap_or_default();
-    let backlog =
+    let backlog: u64 =
         depths.iter().filter(|d| d.queue == queue).map(|d| d.ready + d.scheduled + d.in_flight).sum();
     // The queue is the plane's, not the connection's: each has the part of it that it has of the checks.
     let of_plane = all.iter().filter(|v| v.connection.plane == plane);
     let (checks, connections) = of_plane.fold((0.0, 0.0), |(sum, n), v| (sum + v.checks, n + 1.0));
     let part = if checks > 0.0 { view.checks / checks } else { 1.0 / f64::max(connections, 1.0) };
-    Shown { view: view.clone(), backlog, sweep: sweep(view, backlog as f64 * part, now) }
+    Shown { view: view.clone(), backlog: Some(backlog), sweep: sweep(view, backlog as f64 * part, now) }
 }
 
 /// As long as the bucket that takes longest: calls that the checks will need, at the rate it has now. A plane whose calls
@@ -112,7 +148,7 @@ mod tests {
             (&both[..], 36, Sweep::Running { checks_left: 1500, ends_at: now + Duration::seconds(15) }),
         ] {
             let shown = shown(&a, all, &[depth(ready)], now);
-            assert_eq!((shown.backlog, shown.sweep), (40, expected));
+            assert_eq!((shown.backlog, shown.sweep), (Some(40), expected));
         }
         assert_eq!(shown(&a, &both[..1], &[], now).sweep, Sweep::Idle);
         let fresh = view("a", 0.0, None);

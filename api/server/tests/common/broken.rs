@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use trueup_engine::manifests::{Expect, Manifests, Put};
 use trueup_engine::{
     Admin, Applied, Beat, By, Census, Ended, EngineError, EventFilter, Incarnation, JobState, JobView,
     Leases, NewJob, Page, Preflight, QueueDepth, Store, WorkerView,
@@ -41,6 +42,7 @@ macro_rules! all_fail {
         impl Store for Broken {
             fn partitions(&self) -> u16 { 4 }
             async fn woken(&self, _: Duration) {}
+            fn manifests(&self) -> &dyn Manifests { self }
             $(async fn $name(&self, $($arg: $type),*) -> Result<$out> { $(let _ = $arg;)* self.fail().await })*
         }
     };
@@ -79,4 +81,14 @@ all_fail! {
     fn trips() -> Vec<Trip>;
     fn census() -> Census;
     fn preflight() -> Preflight;
+}
+
+#[async_trait]
+impl Manifests for Broken {
+    async fn put(&self, _: &[Put], _: &By) -> Result<Vec<Applied>> {
+        self.fail().await
+    }
+    async fn forget(&self, _: &IntentKey, _: Expect, _: &By) -> Result<Applied> {
+        self.fail().await
+    }
 }

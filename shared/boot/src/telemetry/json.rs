@@ -1,6 +1,7 @@
 //! A log line as one flat JSON object: time, level, target, message, the event's own fields, and the fields of all spans
 //! around it. Of two fields with one name the innermost wins, so `run` or `job` is always the nearest one. A log
-//! collector can index `run` without knowing how our spans nest.
+//! collector can index `run` without knowing how our spans nest. `trace_id` and `span_id` are those of the nearest span
+//! that has some, whether or not traces are exported.
 
 use std::fmt;
 
@@ -11,6 +12,9 @@ use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::human::is_harmful;
+use super::spans::Ids;
 
 /// Needs `fmt_fields(JsonFields)`.
 pub(super) struct Flat;
@@ -28,10 +32,15 @@ where
         let mut line = Map::new();
         let mut name = None;
         for span in cx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
-            if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>()
+            let extensions = span.extensions();
+            if let Some(fields) = extensions.get::<FormattedFields<JsonFields>>()
                 && let Ok(Value::Object(fields)) = serde_json::from_str(fields)
             {
                 line.extend(fields);
+            }
+            if let Some(ids) = extensions.get::<Ids>() {
+                line.insert("trace_id".into(), ids.trace.to_string().into());
+                line.insert("span_id".into(), ids.span.to_string().into());
             }
             name = Some(span.name());
         }
@@ -44,7 +53,11 @@ where
         if let Some(name) = name {
             line.insert("span".into(), name.into());
         }
-        writeln!(out, "{}", Value::Object(line))
+        // JSON lets some characters stand that a terminal obeys.
+        for c in Value::Object(line).to_string().chars() {
+            if is_harmful(c) { write!(out, "\\u{:04x}", u32::from(c))? } else { out.write_char(c)? }
+        }
+        writeln!(out)
     }
 }
 

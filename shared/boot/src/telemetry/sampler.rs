@@ -4,6 +4,12 @@
 //! the trace id, the same on every worker with the same settings, and is taken anew for each span instead of being
 //! inherited. The one thing inherited is a refusal: a caller's "not sampled" is respected by the `parentbased_*` samplers.
 //!
+//! # What is always kept
+//! Nobody knows at a run's first span whether it will escalate. So by default everything is exported, and the collector
+//! decides when it has seen the whole run (`deploy/collector/collector.yaml`: tail sampling). Where a ratio is set here
+//! all the same, a run that was sampled out still exports the span of each fault and escalation, marked [`super::spans::KEEP`]:
+//! not the run around it, which is gone. Only `always_off` silences those too.
+//!
 //! `OTEL_TRACES_SAMPLER`: `always_on`, `always_off`, `traceidratio`, and their `parentbased_` forms (default
 //! `parentbased_always_on`); `OTEL_TRACES_SAMPLER_ARG`: the ratio, 0 to 1 (default 1). Anything else means the default.
 
@@ -47,6 +53,10 @@ impl ShouldSample for RunSampler {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
+        let kept = attributes.iter().any(|a| a.key.as_str() == super::spans::KEEP);
+        if kept && !matches!(self.root, Sampler::AlwaysOff) {
+            return Sampler::AlwaysOn.should_sample(parent, trace_id, name, kind, attributes, links);
+        }
         let mut result = self.root.should_sample(parent, trace_id, name, kind, attributes, links);
         let refused = |cx: &Context| {
             let span = cx.span();

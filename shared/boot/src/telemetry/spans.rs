@@ -3,7 +3,9 @@
 //! A run's `traceparent` is derived, so everybody knows trace and root span before either exists. A job's span is put under
 //! the `traceparent` from the job's metadata ([`set_parent`]) and points at what else caused it ([`link`]). What happened
 //! before the run was known (its batch's sweep, query and compare) is added to its trace afterwards ([`record_past`]), and
-//! the root itself when the run has ended ([`record_root`]).
+//! the root itself when the run has ended ([`record_named`]).
+//!
+//! Every span that [`name_in_logs`] was told about is named by the log lines within it, exported or not.
 //!
 //! # Guarantees
 //! A `traceparent` that is none is ignored, here and nowhere else. Without an exporter, nothing is done.
@@ -14,21 +16,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, Utc};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{
-    Link, Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt, Tracer, TracerProvider,
+    Link, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt, TraceId, Tracer,
+    TracerProvider,
 };
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Registry;
+use tracing_subscriber::registry::{LookupSpan as _, SpanData as _};
+use trueup_model::TraceParent;
 
 use super::SCOPE;
 use super::forced_ids::with_ids;
 
 const TRACEPARENT: &str = "traceparent";
+/// Marks spans that are to be kept whatever becomes of the rest of their trace: `fault` or `escalation`. The collector's tail
+/// sampling goes by it (`deploy/collector`), and so does [`super::sampler`].
+pub const KEEP: &str = "trueup.keep";
 
 static EXPORTING: AtomicBool = AtomicBool::new(false);
 
-pub(super) fn set_exporting(on: bool) {
+pub(crate) fn set_exporting(on: bool) {
     EXPORTING.store(on, Ordering::Relaxed);
 }
 
@@ -65,6 +74,36 @@ pub fn link(span: &Span, traceparent: &str) {
     }
 }
 
+/// The trace and the span that log lines name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ids {
+    pub(super) trace: TraceId,
+    pub(super) span: SpanId,
+}
+
+/// Has the log lines within `span` name the trace and the span of `traceparent`, whether or not they are exported.
+pub fn name_in_logs(span: &Span, traceparent: &str) {
+    let Some(named) = span_context(traceparent) else { return };
+    span.with_subscriber(|(id, dispatch)| {
+        if let Some(data) = dispatch.downcast_ref::<Registry>().and_then(|registry| registry.span_data(id)) {
+            data.extensions_mut().replace(Ids { trace: named.trace_id(), span: named.span_id() });
+        }
+    });
+}
+
+/// Trace id and span id of `traceparent`, if it is one and its trace is kept, as far as anybody knows yet.
+pub fn sampled_ids(traceparent: &str) -> Option<(String, String)> {
+    let cx = span_context(traceparent).filter(SpanContext::is_sampled)?;
+    Some((cx.trace_id().to_string(), cx.span_id().to_string()))
+}
+
+/// A `traceparent` from outside in the form of version 00, if it is one.
+pub fn parse(text: &str) -> Option<TraceParent> {
+    let cx = span_context(text)?;
+    let sampled = u8::from(cx.is_sampled());
+    Some(TraceParent::from_wire(format!("00-{}-{}-{sampled:02x}", cx.trace_id(), cx.span_id())))
+}
+
 /// What to hand to the jobs that follow `span`; nothing if it is not part of a trace.
 pub fn traceparent_of(span: &Span) -> Option<String> {
     if !exporting() {
@@ -93,10 +132,25 @@ pub fn record_past(
     tracer.build_with_context(span, &remote_parent(trace_parent)).end_with_timestamp(to.max(from).into());
 }
 
-/// Emits the span that `traceparent` names: its trace id and its span id are the ones in there, and it has no parent.
-/// Nothing if `traceparent` says "not sampled".
-pub fn record_root(
+/// Emits a span that is to be kept although its trace is not: the one thing of a run that was sampled out which somebody
+/// will look for. `keep` says why. Nothing under the samplers that keep nothing.
+pub fn record_kept(
+    trace_parent: &str,
+    name: &str,
+    keep: &str,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    attributes: &[(&str, String)],
+) {
+    let attributes: Vec<_> = attributes.iter().cloned().chain([(KEEP, keep.to_owned())]).collect();
+    record_past(trace_parent, name, from, to, None, &attributes);
+}
+
+/// Emits the span that `traceparent` names: its trace id and its span id are the ones in there. It is under `parent`, which
+/// is of the same trace; or it is the root. Nothing if `traceparent` says "not sampled".
+pub fn record_named(
     traceparent: &str,
+    parent: Option<&str>,
     name: &str,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
@@ -108,8 +162,8 @@ pub fn record_root(
     };
     let tracer = global::tracer_provider().tracer(SCOPE);
     let span = builder(name, from, attributes);
-    let mut span =
-        with_ids(own.trace_id(), own.span_id(), || tracer.build_with_context(span, &Context::new()));
+    let parent = parent.map_or_else(Context::new, remote_parent);
+    let mut span = with_ids(own.trace_id(), own.span_id(), || tracer.build_with_context(span, &parent));
     span.end_with_timestamp(to.max(from).into());
 }
 

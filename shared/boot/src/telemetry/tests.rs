@@ -1,15 +1,16 @@
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use opentelemetry::trace::{SpanId, TraceContextExt};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 use tracing::{info, info_span};
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
+
+mod logs;
 
 const RUN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const BATCH: &str = "00-11111111111111111111111111111111-2222222222222222-01";
@@ -31,7 +32,7 @@ fn at(second: i64) -> DateTime<Utc> {
 }
 
 /// The provider is global to the process, so tests that need one take turns.
-static TURN: Mutex<()> = Mutex::new(());
+pub(super) static TURN: Mutex<()> = Mutex::new(());
 
 struct Traced {
     exporter: InMemorySpanExporter,
@@ -82,7 +83,7 @@ fn a_run_is_one_tree_across_workers_and_time() {
     spans::set_parent(&next, &handed_on);
     drop(next);
     spans::record_past(RUN, "query", at(0), at(2), Some(BATCH), &[("plane", "intune".into())]);
-    spans::record_root(RUN, "run", at(0), at(9), &[("intent", "t/a".into())]);
+    spans::record_named(RUN, None, "run", at(0), at(9), &[("intent", "t/a".into())]);
 
     let got = traced.spans();
     let (trace, root) = ids(RUN);
@@ -110,9 +111,61 @@ fn a_run_is_one_tree_across_workers_and_time() {
 }
 
 #[test]
+fn a_run_goes_on_under_somebody_elses_span() {
+    let traced = traced_with(&[]);
+    let own = format!("{}1234567890abcdef-01", &BATCH[..36]);
+    spans::record_named(&own, Some(BATCH), "reconcile", at(0), at(1), &[]);
+    let got = traced.spans();
+    let ids = |s: &SpanData| (s.span_context.trace_id().to_string(), s.span_context.span_id().to_string());
+    assert_eq!(ids(&got["reconcile"]), (BATCH[3..35].to_owned(), "1234567890abcdef".to_owned()));
+    assert_eq!(got["reconcile"].parent_span_id.to_string(), BATCH[36..52]);
+}
+
+#[test]
+fn a_fault_is_kept_when_its_run_is_not() {
+    for (sampler, arg, kept) in [
+        ("always_on", "", 1),
+        ("traceidratio", "0", 1),
+        ("parentbased_traceidratio", "0", 1),
+        ("parentbased_always_on", "", 1),
+        ("always_off", "", 0),
+    ] {
+        for traceparent in [RUN, UNSAMPLED] {
+            let traced = traced_with(&[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", arg)]);
+            spans::record_kept(traceparent, "escalate", "escalation", at(0), at(1), &[]);
+            let got = traced.spans();
+            assert_eq!(got.len(), kept, "{sampler} {arg} {traceparent}");
+            for span in got.values() {
+                assert_eq!(span.span_context.trace_id().to_string(), ids(RUN).0);
+                assert_eq!(span.attributes, [KeyValue::new(spans::KEEP, "escalation")]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_comes_from_outside_is_read_strictly_and_written_plainly() {
+    let longer = format!("02-{}-more", &RUN[3..]);
+    for (text, expected) in [
+        (RUN, Some(RUN)),
+        (UNSAMPLED, Some(UNSAMPLED)),
+        (longer.as_str(), Some(RUN)),
+        ("00-1-2-01", Some("00-00000000000000000000000000000001-0000000000000002-01")),
+        ("", None),
+        ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None),
+        ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", None),
+    ] {
+        let got = spans::parse(text);
+        assert_eq!(got.as_ref().map(trueup_model::TraceParent::as_str), expected, "{text}");
+    }
+    assert_eq!(spans::sampled_ids(RUN), Some(ids(RUN)));
+    assert_eq!(spans::sampled_ids(UNSAMPLED), None);
+}
+
+#[test]
 fn ids_are_forced_for_the_root_alone() {
     let traced = traced_with(&[]);
-    spans::record_root(RUN, "run", at(0), at(1), &[]);
+    spans::record_named(RUN, None, "run", at(0), at(1), &[]);
     drop(info_span!("unrelated"));
     let got = traced.spans();
     assert_ne!(got["unrelated"].span_context.trace_id(), got["run"].span_context.trace_id());
@@ -145,7 +198,7 @@ fn what_is_no_traceparent_is_ignored() {
         spans::link(&span, bad);
         drop(span);
         spans::record_past(bad, "past", at(0), at(1), Some(bad), &[]);
-        spans::record_root(bad, "root", at(0), at(1), &[]);
+        spans::record_named(bad, None, "root", at(0), at(1), &[]);
         assert!(!spans::remote_parent(bad).span().span_context().is_valid(), "{bad:.60}");
         let got = traced.spans();
         assert_eq!(got.keys().collect::<Vec<_>>(), ["job"], "{bad:.60}");
@@ -161,7 +214,7 @@ fn a_run_is_sampled_whole_or_not_at_all() {
         spans::set_parent(&job, traceparent);
         drop(job);
         spans::record_past(traceparent, "past", at(0), at(1), None, &[]);
-        spans::record_root(traceparent, "root", at(0), at(1), &[]);
+        spans::record_named(traceparent, None, "root", at(0), at(1), &[]);
     };
     for (sampler, arg, sampled, want) in [
         ("", "", true, 200..=200),
@@ -216,7 +269,7 @@ fn without_an_exporter_nothing_happens() {
     spans::link(&span, RUN);
     assert_eq!(spans::traceparent_of(&span), None);
     spans::record_past(RUN, "past", at(0), at(1), None, &[]);
-    spans::record_root(RUN, "root", at(0), at(1), &[]);
+    spans::record_named(RUN, None, "root", at(0), at(1), &[]);
 }
 
 #[test]
@@ -250,54 +303,6 @@ fn a_filter_that_is_not_understood_falls_back_and_says_so() {
     }
 }
 
-/// The lines of one test.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-#[test]
-fn a_json_line_carries_the_fields_of_its_spans_innermost_first() {
-    let lines = Lines::default();
-    let out = fmt::layer().with_writer(lines.clone());
-    let out = out.fmt_fields(fmt::format::JsonFields::new()).event_format(json::Flat);
-    tracing::subscriber::with_default(Registry::default().with(out), || {
-        let _run = info_span!("run", run = "r1", trace_id = "abc", job = "outer", n = 7).entered();
-        let late = info_span!("job", job = "inner", intent = tracing::field::Empty);
-        late.record("intent", "t/a \"quoted\"\n");
-        let _late = late.entered();
-        info!(count = 3, ok = true, error = %"bad\nline", "it \u{1b}[31mhappened");
-    });
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    assert_eq!(text.lines().count(), 1);
-    assert!(!text.contains('\u{1b}'));
-    let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let time = line.as_object_mut().unwrap().remove("timestamp").unwrap();
-    assert!(DateTime::parse_from_rfc3339(time.as_str().unwrap()).is_ok());
-    assert_eq!(
-        line,
-        serde_json::json!({
-            "level": "INFO", "target": "trueup_boot::telemetry::tests", "span": "job", "message": "it \u{1b}[31mhappened",
-            "run": "r1", "trace_id": "abc", "job": "inner", "intent": "t/a \"quoted\"\n", "n": 7, "count": 3, "ok": true,
-            "error": "bad\nline",
-        })
-    );
-}
-
 /// The process that the tests below start with an environment of their own: this test binary again.
 #[test]
 fn exporting_process() {
@@ -309,7 +314,7 @@ fn exporting_process() {
     let job = info_span!("a-span-of-the-job");
     spans::set_parent(&job, RUN);
     drop(job);
-    spans::record_root(RUN, "the-root-of-the-run", at(0), at(1), &[]);
+    spans::record_named(RUN, None, "the-root-of-the-run", at(0), at(1), &[]);
     println!("exports: {}", guard.exports());
 }
 

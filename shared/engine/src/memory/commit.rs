@@ -79,6 +79,7 @@ impl Part {
         let state = self.queue(queue);
         if let Some(stored) = state.get_mut(job) {
             stored.reason = Some(because.to_owned());
+            stored.died = Some(at.event);
         }
         state.put(job, To::DeadLetters);
         self.append_job_dead(queue, job, because, at.event);

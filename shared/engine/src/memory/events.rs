@@ -24,11 +24,6 @@ impl Part {
         self.append(event);
     }
 
-    pub(super) fn append_about_queue(&mut self, kind: EventKind, by: &By, about: Value) {
-        let event = self.event(kind, &by.actor, by.correlation_id.clone(), by.now, about);
-        self.append(event);
-    }
-
     pub(super) fn append_job_dead(&mut self, queue: Queue, job: &JobId, because: &str, now: Time) {
         let about = json!({"job": job, "queue": queue.to_string(), "reason": because});
         let correlation = CorrelationId::derive(&[job.as_str()]);

@@ -1,13 +1,12 @@
-//! What people see of the queues, and what they can do to them.
+//! What people see of the queues.
 
-use serde_json::{Value, json};
-use trueup_model::{EventKind, JobId, Queue, Time};
+use serde_json::Value;
+use trueup_model::{JobId, Queue, Time};
 
-use crate::store::{Admin, By, JobState, JobView, QueueDepth};
+use crate::store::{JobState, JobView, QueueDepth};
 
-use super::MAX_JOBS;
 use super::part::{Now, Part};
-use super::queue::{QueueState, Stored, To};
+use super::queue::{QueueState, Stored};
 
 /// Bound on the payload of a [`JobView`], in bytes.
 const SHOWN: usize = 64 * 1024;
@@ -27,27 +26,35 @@ fn depth(parts: &[Part], queue: Queue, lease_now: Time) -> QueueDepth {
         scheduled: count(JobState::Scheduled),
         in_flight: count(JobState::InFlight),
         dead: count(JobState::Dead),
-        oldest_ms: oldest.map(|t| u64::try_from((lease_now - t).num_milliseconds()).unwrap_or_default()),
+        oldest_ms: oldest.map(|t| milliseconds(t, lease_now)),
         paused: states.iter().any(|q| q.paused),
     }
 }
 
-pub(super) fn jobs(parts: &[Part], queue: Queue, state: JobState, limit: usize) -> Vec<JobView> {
-    let of = |part: &Part| part.jobs(queue, state).take(limit).collect::<Vec<_>>();
+fn milliseconds(since: Time, now: Time) -> u64 {
+    u64::try_from((now - since).num_milliseconds()).unwrap_or_default()
+}
+
+pub(super) fn jobs(parts: &[Part], queue: Queue, state: JobState, limit: usize, now: Now) -> Vec<JobView> {
+    let of = |part: &Part| part.jobs(queue, state, now).take(limit).collect::<Vec<_>>();
     parts.iter().flat_map(of).take(limit).collect()
 }
 
 impl Part {
-    fn jobs(&self, queue: Queue, state: JobState) -> impl Iterator<Item = JobView> {
+    fn jobs(&self, queue: Queue, state: JobState, now: Now) -> impl Iterator<Item = JobView> {
         let ids = self.queues.get(&queue).into_iter().flat_map(move |q| q.ids(state));
-        ids.filter_map(move |id| self.job_in(queue, id))
+        ids.filter_map(move |id| self.job_in(queue, id, now))
     }
 
-    pub(super) fn job(&self, id: &JobId) -> Option<JobView> {
-        self.queues.keys().find_map(|queue| self.job_in(*queue, id))
+    pub(super) fn job(&self, id: &JobId, now: Now) -> Option<JobView> {
+        self.job_in(self.queue_of(id)?, id, now)
     }
 
-    fn job_in(&self, queue: Queue, id: &JobId) -> Option<JobView> {
+    pub(super) fn queue_of(&self, id: &JobId) -> Option<Queue> {
+        self.queues.iter().find(|(_, state)| state.get(id).is_some()).map(|(queue, _)| *queue)
+    }
+
+    pub(super) fn job_in(&self, queue: Queue, id: &JobId, now: Now) -> Option<JobView> {
         let job: &Stored = self.queues.get(&queue)?.get(id)?;
         Some(JobView {
             id: id.clone(),
@@ -57,55 +64,14 @@ impl Part {
             attempts: job.attempts,
             rescued: job.rescued,
             reason: job.reason.clone(),
+            at: job.at(),
+            age_ms: Some(milliseconds(job.enqueued, now.lease)),
             traceparent: job.traceparent.clone(),
             payload: shown(&job.payload),
             payload_bytes: job.payload.len(),
             held_by: job.held_by().cloned(),
         })
     }
-
-    /// Returns how many jobs changed, 1 or 0 for pause and resume; leaves an audit event if anything did.
-    pub(super) fn admin(&mut self, queue: Queue, what: &Admin, by: &By, at: Now) -> u64 {
-        let state = self.queue(queue);
-        let (kind, job, count) = match what {
-            Admin::Pause => {
-                (EventKind::QueuePaused, None, usize::from(!std::mem::replace(&mut state.paused, true)))
-            }
-            Admin::Resume => (EventKind::QueueResumed, None, usize::from(std::mem::take(&mut state.paused))),
-            Admin::Retry(job) => {
-                let dead = chosen(state, job.as_ref());
-                dead.iter().for_each(|id| revive(state, id, at.lease));
-                (EventKind::JobRetried, job.as_ref(), dead.len())
-            }
-            Admin::Discard(job) => {
-                let dead = chosen(state, job.as_ref());
-                dead.iter().for_each(|id| state.forget(id));
-                (EventKind::JobDiscarded, job.as_ref(), dead.len())
-            }
-        };
-        if count > 0 {
-            let mut about = json!({"queue": queue.to_string(), "count": count});
-            if let Some(job) = job {
-                about["job"] = json!(job);
-            }
-            self.append_about_queue(kind, by, about);
-        }
-        count as u64
-    }
-}
-
-/// The named one if it is dead, else the oldest dead ones.
-fn chosen(state: &QueueState, job: Option<&JobId>) -> Vec<JobId> {
-    let dead = state.ids(JobState::Dead);
-    dead.filter(|id| job.is_none_or(|job| job == *id)).take(MAX_JOBS).cloned().collect()
-}
-
-/// A clean slate: nothing that was counted against the job counts any more.
-fn revive(state: &mut QueueState, id: &JobId, lease_now: Time) {
-    if let Some(job) = state.get_mut(id) {
-        (job.attempts, job.rescued, job.reason, job.ready_since) = (0, 0, None, lease_now);
-    }
-    state.put(id, To::Back);
 }
 
 /// As JSON if it is JSON and not too long, else as text in which bytes that are no UTF-8 are written as `\xff`.

@@ -7,15 +7,18 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use async_trait::async_trait;
 use serde_json::json;
 use trueup_model::{
     Approval, ApprovalId, DateTime, Duration, EventKind, Finding, FindingId, Intent, IntentKey, IntentRecord,
     IntentState, Time, Write,
 };
 
+use crate::manifests::{Expect, Manifests, Put};
 use crate::store::{Applied, By, Change, Page};
 
 use super::part::{Now, Part};
+use super::{MAX_JOBS, MemoryStore, Result, at_most};
 
 /// Before every other time: a trigger is not made to wait behind what is overdue.
 const AT_ONCE: Time = DateTime::UNIX_EPOCH;
@@ -33,52 +36,79 @@ pub(super) struct Kept {
 }
 
 impl Part {
-    pub(super) fn apply(&mut self, intent: &Intent, by: &By) -> Applied {
-        let key = &intent.key;
-        let (change, generation) = match self.intents.get_mut(key) {
-            None => {
-                let record = IntentRecord {
-                    intent: intent.clone(),
-                    generation: 1,
-                    state: IntentState {
-                        born: by.now.timestamp_millis().unsigned_abs(),
-                        ..IntentState::default()
-                    },
-                    rev: 0,
-                };
-                let (findings, approvals) = Default::default();
-                self.intents
-                    .insert(key.clone(), Kept { record, due: None, dirty: false, findings, approvals });
-                (Change::Created, 1)
-            }
-            Some(kept) if kept.record.intent == *intent => (Change::Unchanged, kept.record.generation),
-            Some(Kept { record, .. }) => {
-                let meant = |i: &Intent| (i.target.clone(), i.desired.clone());
-                record.generation += u64::from(meant(&record.intent) != meant(intent));
-                record.intent = intent.clone();
-                // A sweep that has read the old manifest must not begin a run with it.
-                record.rev += u64::from(record.state.run.is_none());
-                (Change::Changed, record.generation)
-            }
+    pub(super) fn put(&mut self, put: &Put, by: &By) -> Applied {
+        let (intent, key) = (&put.intent, &put.intent.key);
+        let old = self.intents.get(key).map(|kept| &kept.record);
+        let answer =
+            |change, generation, version| Applied { intent: key.clone(), change, generation, version };
+        let (generation, version) = old.map_or((0, 0), |r| (r.generation, r.version));
+        let same = old.is_some_and(|r| r.intent == *intent);
+        let fits = match put.expect {
+            Expect::Anything => same || put.owners.is_some() || old.is_none_or(|r| r.owners.is_empty()),
+            Expect::Absent => old.is_none(),
+            Expect::Version(wanted) => old.is_some() && version == wanted,
         };
-        if change != Change::Unchanged {
-            self.triggered(key, intent.status.is_reconciled());
-            let change = if change == Change::Created { "created" } else { "changed" };
-            let about = json!({"deployment_intent_id": key.id, "change": change, "generation": generation});
-            self.append_about_intent(EventKind::IntentApplied, key, by, about);
+        if !fits {
+            return answer(Change::Conflict, generation, version);
         }
-        Applied { intent: key.clone(), change, generation }
+        let owners = put.owners.clone().or_else(|| old.map(|r| r.owners.clone())).unwrap_or_default();
+        if same && old.is_some_and(|r| r.owners == owners) {
+            return answer(Change::Unchanged, generation, version);
+        }
+        let now = by.now.timestamp_millis().unsigned_abs();
+        // The time keeps the versions of an intent that is deleted and applied anew apart.
+        let version = now.max(version + 1);
+        let meant = |i: &Intent| (i.target.clone(), i.desired.clone());
+        let grows = old.is_none_or(|r| meant(&r.intent) != meant(intent));
+        let generation = generation + u64::from(grows);
+        let change = if old.is_none() { Change::Created } else { Change::Changed };
+        let kept = self.intents.entry(key.clone()).or_insert_with(|| Kept {
+            record: IntentRecord {
+                intent: intent.clone(),
+                generation,
+                state: IntentState { born: now, ..IntentState::default() },
+                rev: 0,
+                version,
+                owners: owners.clone(),
+            },
+            due: None,
+            dirty: false,
+            findings: BTreeMap::new(),
+            approvals: BTreeMap::new(),
+        });
+        let record = &mut kept.record;
+        (record.generation, record.version, record.owners) = (generation, version, owners);
+        let word = match (same, change) {
+            (true, _) => "owners",
+            (false, Change::Created) => "created",
+            (false, _) => "changed",
+        };
+        if !same {
+            record.intent = intent.clone();
+            // A sweep that has read the old manifest must not begin a run with it.
+            record.rev += u64::from(change == Change::Changed && record.state.run.is_none());
+            self.triggered(key, intent.status.is_reconciled());
+        }
+        let about = json!({"deployment_intent_id": key.id, "change": word, "generation": generation});
+        self.append_about_intent(EventKind::IntentApplied, key, by, about);
+        answer(if same { Change::Unchanged } else { change }, generation, version)
     }
 
-    pub(super) fn delete(&mut self, key: &IntentKey, by: &By) -> Applied {
-        self.set_due(key, None);
-        let Some(kept) = self.intents.remove(key) else {
-            return Applied { intent: key.clone(), change: Change::NotFound, generation: 0 };
+    pub(super) fn forget(&mut self, key: &IntentKey, expect: Expect, by: &By) -> Applied {
+        let answer = |change, generation| Applied { intent: key.clone(), change, generation, version: 0 };
+        let Some(version) = self.intents.get(key).map(|kept| kept.record.version) else {
+            return answer(Change::NotFound, 0);
         };
-        let generation = kept.record.generation;
+        if let Expect::Version(wanted) = expect
+            && wanted != version
+        {
+            return answer(Change::Conflict, 0);
+        }
+        self.set_due(key, None);
+        let generation = self.intents.remove(key).map_or(0, |kept| kept.record.generation);
         let about = json!({"deployment_intent_id": key.id, "generation": generation});
         self.append_about_intent(EventKind::IntentRetired, key, by, about);
-        Applied { intent: key.clone(), change: Change::Deleted, generation }
+        answer(Change::Deleted, generation)
     }
 
     /// Carries out one validated write.
@@ -135,11 +165,22 @@ impl Part {
     }
 }
 
+#[async_trait]
+impl Manifests for MemoryStore {
+    async fn put(&self, puts: &[Put], by: &By) -> Result<Vec<Applied>> {
+        at_most(MAX_JOBS, puts.len(), "intents")?;
+        puts.iter().map(|put| self.on_intent(&put.intent.key, |part| part.put(put, by))).collect()
+    }
+    async fn forget(&self, key: &IntentKey, expect: Expect, by: &By) -> Result<Applied> {
+        self.on_intent(key, |part| part.forget(key, expect, by))
+    }
+}
+
 /// By partition and name; the cursor is the last one seen.
 pub(super) fn list(parts: &[Part], cursor: Option<&str>, limit: usize) -> Page<IntentRecord> {
     let limit = limit.max(1);
     let seen = cursor
-        .and_then(|c| c.split_once(' '))
+        .and_then(|c| c.split_once(':'))
         .and_then(|(p, key)| Some((p.parse().ok()?, key.parse().ok()?)));
     let from = seen.as_ref().map(|(p, _): &(u16, IntentKey)| *p);
     let after = |part: &Part| match &seen {
@@ -150,7 +191,7 @@ pub(super) fn list(parts: &[Part], cursor: Option<&str>, limit: usize) -> Page<I
     let mut rest =
         left.flat_map(|part| part.intents.range(after(part)).map(move |(key, kept)| (part.id, key, kept)));
     let page: Vec<_> = rest.by_ref().take(limit).collect();
-    let last = page.last().map(|(p, key, _)| format!("{p} {key}"));
+    let last = page.last().map(|(p, key, _)| format!("{p}:{key}"));
     let items = page.into_iter().map(|(_, _, kept)| kept.record.clone()).collect();
-    Page { items, next: last.filter(|_| rest.next().is_some()) }
+    Page { items, next: last.filter(|_| rest.next().is_some()), missing: Vec::new() }
 }

@@ -40,6 +40,10 @@ pub(super) struct Stored {
     pub(super) traceparent: Option<String>,
     /// On the lease clock: when it was enqueued, or when its delay ended.
     pub(super) ready_since: Time,
+    /// On the lease clock.
+    pub(super) enqueued: Time,
+    /// When it died, on the event clock.
+    pub(super) died: Option<Time>,
     place: Place,
 }
 
@@ -50,6 +54,14 @@ impl Stored {
             Place::Scheduled(..) => JobState::Scheduled,
             Place::InFlight(_) => JobState::InFlight,
             Place::Dead(_) => JobState::Dead,
+        }
+    }
+    /// When it is due, if it is scheduled; when it died, if it is dead.
+    pub(super) fn at(&self) -> Option<Time> {
+        match self.place {
+            Place::Scheduled(at, _) => Some(at),
+            Place::Dead(_) => self.died,
+            Place::Ready(_) | Place::InFlight(_) => None,
         }
     }
     pub(super) fn held_by(&self) -> Option<&Incarnation> {
@@ -88,8 +100,17 @@ impl QueueState {
             return false;
         }
         let place = self.enter(id, at.map_or(To::Back, To::At));
-        let ready_since = lease_now;
-        let job = Stored { payload, attempts: 0, rescued: 0, reason: None, traceparent, ready_since, place };
+        let job = Stored {
+            payload,
+            attempts: 0,
+            rescued: 0,
+            reason: None,
+            traceparent,
+            ready_since: lease_now,
+            enqueued: lease_now,
+            died: None,
+            place,
+        };
         self.jobs.insert(id.clone(), job);
         true
     }

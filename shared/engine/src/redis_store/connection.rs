@@ -12,6 +12,8 @@ use crate::EngineError;
 
 /// A script over 64 full commits takes milliseconds; a Redis that is silent this long is away.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of an error that are told.
+const MAX_SAID: usize = 300;
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 /// A `redis://`, `rediss://` or `redis+unix://` URL without its password, for messages.
@@ -57,7 +59,12 @@ pub(super) fn at(url: &str, e: EngineError) -> EngineError {
 
 /// Sorts Redis's errors by what can be done.
 pub(super) fn meaning(e: RedisError) -> EngineError {
-    let what = e.to_string();
+    let mut what = e.to_string();
+    // A pipeline says the same for each of its commands.
+    if what.len() > MAX_SAID {
+        what.truncate(what.floor_char_boundary(MAX_SAID));
+        what.push('…');
+    }
     if what.contains("NOAUTH") {
         return EngineError::Refused(format!(
             "Redis asks for a password; add user and password to the URL ({what})"

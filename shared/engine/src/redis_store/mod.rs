@@ -5,13 +5,18 @@ mod blast;
 mod budgets;
 mod commit;
 mod connection;
+mod flow;
+mod credentials;
 mod inspect;
 mod intents;
 mod jobs;
 mod liveness;
+mod missing;
+mod operate;
 mod outbox;
 mod preflight;
 mod records;
+mod requests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -28,6 +33,7 @@ use trueup_model::{
 };
 
 use crate::keys::{FLEET, Keys};
+use crate::manifests::{Manifests as _, whole};
 use crate::store::*;
 use crate::{Census, EngineError};
 
@@ -84,6 +90,8 @@ pub struct RedisStore {
     beaten: Mutex<HashMap<(Partition, Incarnation), String>>,
     wake: Arc<Notify>,
     listener: tokio::task::JoinHandle<()>,
+    flow: Arc<flow::Counted>,
+    adder: tokio::task::JoinHandle<()>,
 }
 
 /// Debug without the connection's innards (and its password).
@@ -98,6 +106,7 @@ impl std::fmt::Debug for Connection {
 impl Drop for RedisStore {
     fn drop(&mut self) {
         self.listener.abort();
+        self.adder.abort();
     }
 }
 
@@ -109,7 +118,11 @@ impl RedisStore {
             .map_err(|e| connection::at(&options.url, e))?;
         let wake = Arc::new(Notify::new());
         let listener = tokio::spawn(liveness::listen(client, wake.clone()));
+        let flow = Arc::new(flow::Counted::default());
+        let adder = tokio::spawn(flow::keep_adding(flow.clone(), manager.clone()));
         Ok(Self {
+            flow,
+            adder,
             connection: Connection(manager),
             partitions,
             clock: options.clock,
@@ -216,7 +229,9 @@ impl Store for RedisStore {
         self.partitions
     }
     async fn enqueue(&self, p: Partition, jobs: &[NewJob]) -> Result<u64> {
-        self.do_enqueue(p, jobs).await
+        let new = self.do_enqueue(p, jobs).await?;
+        self.flow.add(crate::passed::tally_enqueued(jobs, new));
+        Ok(new)
     }
     async fn lease(
         &self,
@@ -228,7 +243,9 @@ impl Store for RedisStore {
         self.do_lease(p, who, wanted, now).await
     }
     async fn commit(&self, p: Partition, who: &Incarnation, ended: &[Ended]) -> Result<Vec<Committed>> {
-        self.do_commit(p, who, ended).await
+        let answers = self.do_commit(p, who, ended).await?;
+        self.flow.add(crate::passed::tally_ended(ended, &answers));
+        Ok(answers)
     }
     async fn give_back(&self, p: Partition, who: &Incarnation, jobs: &[(JobId, Queue)]) -> Result<()> {
         self.do_give_back(p, who, jobs).await
@@ -253,7 +270,7 @@ impl Store for RedisStore {
         let _ = tokio::time::timeout(at_most, self.wake.notified()).await;
     }
     async fn apply(&self, intents: &[Intent], by: &By) -> Result<Vec<Applied>> {
-        self.do_apply(intents, by).await
+        self.put(&whole(intents), by).await
     }
     async fn delete(&self, keys: &[IntentKey], by: &By) -> Result<Vec<Applied>> {
         self.do_delete(keys, by).await
@@ -349,6 +366,18 @@ impl Store for RedisStore {
         self.do_preflight().await
     }
     fn budgets(&self) -> &dyn crate::Budgets {
+        self
+    }
+    fn manifests(&self) -> &dyn crate::Manifests {
+        self
+    }
+    fn credentials(&self) -> &dyn crate::Credentials {
+        self
+    }
+    fn requests(&self) -> &dyn crate::Requests {
+        self
+    }
+    fn operations(&self) -> &dyn crate::Operations {
         self
     }
     fn event_log(&self) -> Option<&dyn crate::archive::EventLog> {

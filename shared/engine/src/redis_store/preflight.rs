@@ -4,7 +4,12 @@
 
 use std::collections::HashMap;
 
+use futures::future::try_join_all;
+use trueup_model::{Clock as _, SystemClock};
+
 use super::{RedisStore, Result};
+use crate::archive::KEEP;
+use crate::keys::{ARCHIVE_ID, FLEET};
 use crate::store::Preflight;
 
 /// `INFO` as a map.
@@ -56,7 +61,21 @@ pub(crate) fn judge(info: &HashMap<&str, &str>) -> Preflight {
 impl RedisStore {
     pub(super) async fn do_preflight(&self) -> Result<Preflight> {
         let text: String = self.query(&redis::cmd("INFO")).await?;
-        Ok(judge(&info(&text)))
+        let mut report = judge(&info(&text));
+        let before = SystemClock.now();
+        let (seconds, micros): (i64, i64) = self.query(&redis::cmd("TIME")).await?;
+        // Half of what the answer took is the way here.
+        let here = before + (SystemClock.now() - before) / 2;
+        report.skew_ms = Some(here.timestamp_millis() - (seconds * 1_000 + micros / 1_000));
+        let archive: Option<String> = self.query(redis::cmd("HGET").arg(FLEET).arg(ARCHIVE_ID)).await?;
+        let lengths = self.every_partition().map(|(_, keys)| async move {
+            self.query::<u64>(redis::cmd("XLEN").arg(keys.events())).await
+        });
+        let lengths = try_join_all(lengths).await?;
+        report.events = Some(lengths.iter().sum());
+        let fullest = lengths.into_iter().max().unwrap_or(0);
+        report.archive_behind = archive.map(|_| fullest.saturating_sub(KEEP));
+        Ok(report)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use trueup_model::{Event, Partition};
 
+use super::missing::Missing;
 use super::{RedisStore, Result};
 use crate::EngineError;
 use crate::keys::Keys;
@@ -59,21 +60,18 @@ impl RedisStore {
             ),
         };
         let limit = limit.max(1);
-        let mut rows: Vec<(i64, String, Keys)> = Vec::new();
-        for (_, keys) in self.every_partition() {
-            rows.extend(
-                self.newest_of(&index(keys), after.as_ref(), limit + 1)
-                    .await?
-                    .into_iter()
-                    .map(|(s, id)| (s, id, keys)),
-            );
+        let (mut rows, mut missing): (Vec<(i64, String, Keys)>, _) = (Vec::new(), Missing::default());
+        for (p, keys) in self.every_partition() {
+            let found = self.newest_of(&index(keys), after.as_ref(), limit + 1).await;
+            let found = missing.or_note(p, found)?.unwrap_or_default();
+            rows.extend(found.into_iter().map(|(s, id)| (s, id, keys)));
         }
         rows.sort_by(|a, b| (b.0, &b.1).cmp(&(a.0, &a.1)));
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(|(score, id, _)| format!("{score}:{id}"));
         let items = self.documents(rows.iter().map(|(_, id, keys)| key(*keys, id)).collect()).await?;
-        Ok(Page { items, next })
+        Ok(Page { items, next, missing: missing.told(self.partitions)? })
     }
 
     /// Up to `n` members behind `after`, in descending order of (score, id).

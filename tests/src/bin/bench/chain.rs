@@ -86,6 +86,7 @@ fn job(step: usize, of: &Intent) -> Job {
             ignored: Vec::new(),
             condition: trueup_model::Condition::InSync,
             passed: [span(), span(), span()],
+            trace: None,
         }),
         _ => Job::Escalate(Escalate {
             intent: of.key.clone(),

@@ -1,9 +1,10 @@
 //! `make bench`: how fast, beside a peer or a limit in the same run.
 //!
 //! Prints a table with settings and writes `target/bench/summary.json`. Every figure is a median of at least three
-//! runs. Usage: `bench [NAME…]` runs only the named parts: chain, loop, memory, latency.
+//! runs. Usage: `bench [NAME…]` runs only the named parts: chain, loop, memory, latency, enqueue.
 
 mod chain;
+mod enqueue;
 mod latency;
 mod limit;
 mod report;
@@ -34,6 +35,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("latency") {
         latency::figures(&mut report).await?;
+    }
+    if wanted("enqueue") {
+        enqueue::figures(&mut report).await?;
     }
     if wanted("loop") || wanted("memory") {
         sweep::figures(&mut report).await?;

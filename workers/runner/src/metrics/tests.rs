@@ -22,20 +22,22 @@ fn tenants_and_channels_are_bounded_whoever_names_them() {
     let metrics = Metrics::new(&meters.meter());
     for n in 0..MAX_VALUES + 300 {
         let at = at(&format!("tenant-{n}"));
-        metrics.count(&Told::Detected {
-            at: at.clone(),
-            kind: "scope_mismatch",
-            severity: "high",
-            criticality: "critical",
-            security: true,
-        });
-        metrics.count(&Told::Resolved { at: at.clone(), after_s: Some(1.0) });
-        metrics.count(&Told::RunEnded {
-            tenant: at.tenant.clone(),
-            condition: "drifted",
-            after_s: Some(1.0),
-        });
-        metrics.count(&Told::Notification { channel: format!("channel-{n}"), outcome: "sent" });
+        metrics.count(
+            &Told::Detected {
+                at: at.clone(),
+                kind: "scope_mismatch",
+                severity: "high",
+                criticality: "critical",
+                security: true,
+            },
+            "",
+        );
+        metrics.count(&Told::Resolved { at: at.clone(), after_s: Some(1.0) }, "");
+        metrics.count(
+            &Told::RunEnded { tenant: at.tenant.clone(), condition: "drifted", after_s: Some(1.0) },
+            "",
+        );
+        metrics.count(&Told::Notification { channel: format!("channel-{n}"), outcome: "sent" }, "");
     }
     let text = meters.text();
     for label in ["tenant", "channel"] {
@@ -75,7 +77,7 @@ fn an_attempt_has_succeeded_or_failed_only_when_that_is_known() {
     for outcome in
         ["started", "applied", "failed", "started", "refused", "started", "applied", "applied", "verified"]
     {
-        metrics.count(&Told::Remediation { at: at("contoso"), outcome });
+        metrics.count(&Told::Remediation { at: at("contoso"), outcome }, "");
     }
     let text = meters.text();
     for (name, n) in [("success", 1), ("failures", 2)] {

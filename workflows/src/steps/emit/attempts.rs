@@ -98,6 +98,7 @@ pub(super) fn begin(
         escalated: false,
         generation,
         kinds,
+        trace: before.trace.clone(),
     }
 }
 

@@ -1,0 +1,9 @@
+#!lua flags=allow-oom
+-- (allow-oom: a worker must learn that it is asked to leave also when memory is full)
+-- report: keep what a worker says of itself, and tell it whether it is asked to leave.
+-- KEYS: 1 reports, 2 drains
+-- ARGV: incarnation, report
+-- Returns: 1 if it is asked to leave.
+-- Bound: one field.
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('HEXISTS', KEYS[2], ARGV[1])
