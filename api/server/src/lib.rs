@@ -17,8 +17,8 @@ pub mod params;
 pub mod problem;
 pub mod selector;
 
-mod described;
 mod board;
+mod described;
 mod gauges;
 mod guard;
 mod idempotency;

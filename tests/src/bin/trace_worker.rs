@@ -30,7 +30,8 @@ async fn main() -> anyhow::Result<()> {
         println!("{}", listener.local_addr()?);
         let shutdown = Shutdown::on_signal()?;
         let router = trueup_server::router(trueup_server::ApiState::new(store, clock));
-        let ended = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.requested().await });
+        let ended =
+            axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.requested().await });
         return Ok(ended.await?);
     }
     let config = WorkConfig {

@@ -68,9 +68,9 @@ impl RedisStore {
         let here = before + (SystemClock.now() - before) / 2;
         report.skew_ms = Some(here.timestamp_millis() - (seconds * 1_000 + micros / 1_000));
         let archive: Option<String> = self.query(redis::cmd("HGET").arg(FLEET).arg(ARCHIVE_ID)).await?;
-        let lengths = self.every_partition().map(|(_, keys)| async move {
-            self.query::<u64>(redis::cmd("XLEN").arg(keys.events())).await
-        });
+        let lengths = self
+            .every_partition()
+            .map(|(_, keys)| async move { self.query::<u64>(redis::cmd("XLEN").arg(keys.events())).await });
         let lengths = try_join_all(lengths).await?;
         report.events = Some(lengths.iter().sum());
         let fullest = lengths.into_iter().max().unwrap_or(0);
