@@ -1,198 +1,223 @@
-//! Nothing that was accepted (202) is lost when the API or Redis is killed in the middle: real processes, kill -9.
+//! Nothing that was accepted (202) is lost, and nothing is doubled, when the API and Redis are killed -9 in the middle: real
+//! processes, callers that go on asking all the time, and a worker that carries it all out in the end.
 //!
 //! Redis runs with `appendfsync always`, which is the setting that promises this also when the host dies: the answer to a
-//! write comes after its fsync. With `everysec` a killed Redis process loses nothing that it had handed to the system, but a
-//! host that dies, or a disk that is too slow for a second, loses up to about a second of 202s.
+//! write comes after its fsync. With `everysec` a host that dies loses up to about a second of 202s, and so does a Redis
+//! process that is killed while its disk is busy (it answers before it has written then).
+
+#[path = "enqueue/callers.rs"]
+mod callers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::json;
-use trueup_boot::embedded::{Append, Options, Redis};
+use serde_json::{Value, json};
+use trueup_boot::embedded::{Append, Options};
+use trueup_engine::Store;
 use trueup_engine::store::JobState;
-use trueup_engine::{By, RedisOptions, RedisStore, Store};
-use trueup_model::{Clock as _, CorrelationId, IntentKey, Queue, StepName, SystemClock};
+use trueup_model::{IntentKey, Queue, StepName};
 use trueup_tests::api::Api;
+use trueup_tests::fleet::plane::{Behaviour, intent};
+use trueup_tests::fleet::wait::wait_until;
+use trueup_tests::fleet::{Fleet, Setting};
 use trueup_tests::http::Http;
-use trueup_tests::world::intent;
 
-const INTENTS: usize = 12_000;
-const CLIENTS: usize = 4;
-const KILLS: usize = 4;
+use callers::{Told, call};
+
+const INTENTS: usize = 6_000;
 /// Accepted between two kills.
-const BETWEEN: usize = 1_000;
+const BETWEEN: usize = 300;
+const KILLS: [Victim; 6] =
+    [Victim::Api, Victim::Redis, Victim::Api, Victim::Redis, Victim::Both, Victim::Redis];
 
-async fn redis() -> Redis {
-    let options = Options { append: Append::Always, ..Options::default() };
-    Redis::temporary(options).await.expect("a private Redis")
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Api,
+    Redis,
+    Both,
 }
 
-async fn connect(redis: &Redis) -> Arc<dyn Store> {
-    let options =
-        RedisOptions { partitions: Some(4), ..RedisOptions::new(redis.url(), Arc::new(SystemClock)) };
-    Arc::new(RedisStore::connect(options).await.expect("a store"))
+/// A fleet without a worker, every write synced before it is answered.
+async fn fleet() -> Fleet {
+    let mut fleet = Fleet::new(Setting::of(env!("CARGO_BIN_EXE_chaos_worker"))).await;
+    fleet.redis.set_options(Options { append: Append::Always, ..Options::default() });
+    fleet.redis.restart().await.expect("Redis starts with appendfsync always");
+    answers(&fleet).await;
+    let asked = redis::cmd("CONFIG").arg("GET").arg("appendfsync").to_owned();
+    let said: Vec<String> = asked.query_async(&mut fleet.connection.clone()).await.expect("an answer");
+    assert_eq!(said, ["appendfsync", "always"]);
+    let all: Vec<_> = (0..INTENTS).map(|n| intent("acme", n, Behaviour::InSync)).collect();
+    fleet.apply(&all).await;
+    fleet
 }
 
-async fn applied(store: &dyn Store) {
-    let all: Vec<_> = (0..INTENTS).map(|n| intent("acme", &format!("i{n:05}"))).collect();
-    let by =
-        By { actor: "test".into(), correlation_id: CorrelationId::derive(&["x"]), now: SystemClock.now() };
-    for some in all.chunks(256) {
-        store.apply(some, &by).await.expect("applied");
-    }
+/// Connections that were lost with an earlier Redis fail once more.
+async fn answers(fleet: &Fleet) {
+    let ping = async || redis::cmd("PING").query_async::<()>(&mut fleet.connection.clone()).await.is_ok();
+    wait_until(Duration::from_secs(10), "Redis answers", ping).await;
+    let store = async || fleet.store.workers().await.is_ok();
+    wait_until(Duration::from_secs(10), "the store answers", store).await;
 }
 
-/// What clients were told.
-#[derive(Default)]
-struct Told {
-    /// Handle, and the intents that it stands for.
-    accepted: Mutex<Vec<(String, Vec<String>)>>,
-    count: AtomicUsize,
-    next: AtomicUsize,
-    stop: AtomicBool,
-    /// Where the API serves at the moment.
-    address: Mutex<String>,
+fn api(fleet: &Fleet) -> Api {
+    Api::start(Path::new(env!("CARGO_BIN_EXE_api_process")), &fleet.redis.url()).expect("the API starts")
 }
 
-/// Asks for intents nobody asked for before, one by one and (the first client) twenty at a time, until told to stop.
-async fn client(told: Arc<Told>, many: bool) {
-    'connect: while !told.stop.load(Ordering::Acquire) {
-        let address = told.address.lock().expect("a lock").clone();
-        let Ok(mut http) = Http::connect(&address).await else {
-            tokio::task::yield_now().await;
-            continue;
-        };
-        while !told.stop.load(Ordering::Acquire) {
-            let n = if many { 20 } else { 1 };
-            let from = told.next.fetch_add(n, Ordering::Relaxed);
-            if from + n > INTENTS {
-                return;
-            }
-            let names: Vec<String> = (from..from + n).map(|n| format!("acme/i{n:05}")).collect();
-            let body = if many { json!({"intents": names}) } else { json!({"intent": names[0]}) };
-            match http.post_json("/v1/reconciliations", &body.to_string()).await {
-                Ok(got) if got.status == 202 => {
-                    let id = got.json()["id"].as_str().expect("a handle").to_owned();
-                    assert_eq!(got.json()["accepted"], n);
-                    told.accepted.lock().expect("a lock").push((id, names));
-                    told.count.fetch_add(n, Ordering::Release);
-                }
-                // Redis is away: 503 says so, and nothing was promised.
-                Ok(got) => {
-                    assert_eq!(got.status, 503, "{}", got.json());
-                    // Not as long as Retry-After says: the test waits for them.
-                    let _ =
-                        tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await;
-                }
-                Err(_) => continue 'connect,
-            }
-        }
-    }
-}
-
-/// Lets clients ask while `kill` kills something again and again; then looks for all that was accepted.
-async fn survives(mut redis: Redis, what: What) {
-    let store = connect(&redis).await;
-    applied(&*store).await;
-    let program = Path::new(env!("CARGO_BIN_EXE_api_process"));
-    let mut api = Api::start(program, &redis.url()).expect("the API starts");
-    let told = Arc::new(Told::default());
-    *told.address.lock().expect("a lock") = api.address.clone();
-    let clients: Vec<_> = (0..CLIENTS).map(|n| tokio::spawn(client(told.clone(), n == 0))).collect();
-    for n in 1..=KILLS {
-        let reached = async {
-            while told.count.load(Ordering::Acquire) < n * BETWEEN {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), reached).await.expect("requests are accepted");
-        match what {
-            What::Api => {
-                api.kill();
-                api = Api::start(program, &redis.url()).expect("the API starts again");
-                *told.address.lock().expect("a lock") = api.address.clone();
-            }
-            What::Redis => {
-                redis.crash();
-                redis.restart().await.expect("Redis starts again");
-            }
-        }
-    }
-    told.stop.store(true, Ordering::Release);
-    for client in clients {
-        client.await.expect("no client met an answer it did not expect");
-    }
-    let accepted = std::mem::take(&mut *told.accepted.lock().expect("a lock"));
-    let all: BTreeSet<String> = accepted.iter().flat_map(|(_, names)| names.clone()).collect();
-    assert!(all.len() >= KILLS * BETWEEN, "too little was accepted to prove anything: {}", all.len());
-
-    // No worker runs, so every sweep is still there.
-    drop(store);
-    let store = connect(&redis).await;
+/// How often each intent is in a sweep that waits.
+async fn swept(store: &dyn Store) -> BTreeMap<String, usize> {
     let queue = Queue::new(StepName::Sweep, None).expect("a queue");
     let jobs = store.jobs(queue, JobState::Ready, 1_000_000).await.expect("the sweeps");
-    let mut swept: BTreeMap<String, usize> = BTreeMap::new();
+    let mut swept = BTreeMap::new();
     for job in &jobs {
         for name in job.payload["only"].as_array().into_iter().flatten() {
             *swept.entry(name.as_str().unwrap_or_default().to_owned()).or_default() += 1;
         }
     }
-    let lost: Vec<&String> = all.iter().filter(|name| !swept.contains_key(*name)).collect();
-    assert!(lost.is_empty(), "{} of {} accepted are lost: {:?}…", lost.len(), all.len(), lost.first());
-    // And every handle answers, for as many as it stood for.
-    let mut http = Http::connect(&api.address).await.expect("the API answers");
-    for (id, names) in &accepted {
-        let got = http.get(&format!("/v1/reconciliations/{id}")).await.expect("an answer");
-        let waiting = got.json()["progress"]["waiting"].clone();
-        assert_eq!((got.status, waiting), (200, json!(names.len())), "{id}");
+    swept
+}
+
+/// Runs that each intent has begun.
+async fn runs(store: &dyn Store) -> BTreeMap<String, u64> {
+    let page = store.list_intents(None, INTENTS + 1).await.expect("the intents");
+    assert_eq!(page.items.len(), INTENTS);
+    page.items.iter().map(|r| (r.intent.key.to_string(), r.state.runs)).collect()
+}
+
+/// As if the minute were over that a claim lasts whose process has died. How many there were.
+async fn end_claims(fleet: &Fleet) -> usize {
+    let mut connection = fleet.connection.clone();
+    let all: Vec<String> =
+        redis::cmd("KEYS").arg("{tu:*}:once:*").query_async(&mut connection).await.expect("an answer");
+    let mut ended = 0;
+    for key in all {
+        let claimed: bool =
+            redis::cmd("HEXISTS").arg(&key).arg("t").query_async(&mut connection).await.expect("an answer");
+        if claimed {
+            redis::cmd("DEL").arg(&key).query_async::<()>(&mut connection).await.expect("an answer");
+            ended += 1;
+        }
     }
-    println!("{} accepted, {} handles, {} sweeps, {KILLS} kills", all.len(), accepted.len(), jobs.len());
-}
-
-#[derive(Clone, Copy)]
-enum What {
-    Api,
-    Redis,
+    ended
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_accepted_survives_the_death_of_the_api() {
-    survives(redis().await, What::Api).await;
+async fn what_was_accepted_survives_the_death_of_the_api_and_of_redis() {
+    let mut fleet = fleet().await;
+    // Nothing is due any more: from now on an intent is looked at because somebody asked (very few by their schedule, too).
+    fleet.start_worker();
+    fleet.drained(Duration::from_secs(60)).await;
+    fleet.workers.clear();
+    let before = runs(&*fleet.store).await;
+    assert!(before.values().all(|n| *n >= 1), "each was looked at, by its schedule");
+
+    let mut serving = api(&fleet);
+    let told = Arc::new(Told::new(&serving.address, INTENTS));
+    // One by one and twenty at a time; with a key, which are sent again until they are answered, and without.
+    let callers: Vec<_> = [(1, true), (20, true), (1, false), (20, false)]
+        .into_iter()
+        .map(|(many, keyed)| tokio::spawn(call(told.clone(), many, keyed)))
+        .collect();
+    for (n, victim) in (1..).zip(KILLS) {
+        let enough = async || told.count.load(Ordering::Acquire) >= n * BETWEEN;
+        wait_until(Duration::from_secs(60), "requests are accepted", enough).await;
+        if victim != Victim::Api {
+            fleet.redis.crash();
+        }
+        if victim != Victim::Redis {
+            serving.kill();
+        }
+        if victim != Victim::Api {
+            fleet.redis.restart().await.expect("Redis starts again");
+        }
+        if victim != Victim::Redis {
+            serving = api(&fleet);
+            told.moved(&serving.address);
+        }
+    }
+    let enough = async || told.count.load(Ordering::Acquire) >= (KILLS.len() + 1) * BETWEEN;
+    wait_until(Duration::from_secs(60), "requests are accepted after the last kill", enough).await;
+    told.stop.store(true, Ordering::Release);
+    for caller in callers {
+        caller.await.expect("no caller met an answer it did not expect");
+    }
+
+    // What has a key and no answer yet is sent again: carried out if it was not, found if it was.
+    let open = told.take_open();
+    answers(&fleet).await;
+    let claims = end_claims(&fleet).await;
+    let mut http = Http::connect(&serving.address).await.expect("the API answers");
+    for request in &open {
+        let got = request.send(&mut http).await.expect("an answer");
+        assert_eq!(got.status, 202, "{}", got.json());
+        told.note(request, &got);
+    }
+    let resent = told.resent.load(Ordering::Acquire);
+    assert!(resent + open.len() > 0, "no answer was lost, so nothing is proven of those");
+
+    let accepted = told.take_accepted();
+    let names: BTreeSet<&String> = accepted.iter().flat_map(|(_, names)| names).collect();
+    // No worker runs, so every sweep is still there.
+    let swept = swept(&*fleet.store).await;
+    let lost: Vec<_> = names.iter().filter(|name| !swept.contains_key(**name)).collect();
+    assert!(lost.is_empty(), "{} of {} accepted are lost: {:?}…", lost.len(), names.len(), lost.first());
+    let doubled: Vec<_> = swept.iter().filter(|(_, n)| **n > 1).collect();
+    assert!(doubled.is_empty(), "{} are asked for twice: {:?}…", doubled.len(), doubled.first());
+    each_handle(&mut http, &accepted, |view| view["progress"]["waiting"].clone()).await;
+
+    // And all of it is carried out, once.
+    fleet.start_worker();
+    fleet.drained(Duration::from_secs(60)).await;
+    fleet.assert_alive();
+    each_handle(&mut http, &accepted, |view| view["progress"]["finished"]["in_sync"].clone()).await;
+    let after = runs(&*fleet.store).await;
+    let asked = |name: &String| u64::from(swept.contains_key(name));
+    let unseen: Vec<_> = after.iter().filter(|(name, n)| **n < before[*name] + asked(name)).collect();
+    assert!(unseen.is_empty(), "{} were not looked at: {:?}…", unseen.len(), unseen.first());
+    println!(
+        "{} intents of {} requests accepted over {} kills; {} answers were lost and asked for again ({claims} claims of dead \
+         processes), {} intents were swept whose caller never heard",
+        names.len(),
+        accepted.len(),
+        KILLS.len(),
+        resent + open.len(),
+        swept.len() - names.len(),
+    );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_accepted_survives_the_death_of_redis() {
-    survives(redis().await, What::Redis).await;
+/// Every handle answers, and says of as many as it stands for what is expected of all.
+async fn each_handle(
+    http: &mut Http,
+    accepted: &[(String, Vec<String>)],
+    expected: impl Fn(&Value) -> Value,
+) {
+    for (id, names) in accepted {
+        let got = http.get(&format!("/v1/reconciliations/{id}")).await.expect("an answer");
+        let view = got.json();
+        assert_eq!((got.status, expected(&view)), (200, json!(names.len())), "{id}: {view}");
+    }
 }
 
-/// A request cut off by the death of the API is sent again with its key: it is carried out, and not doubled.
+/// A whole tenant, asked for again by the same key of another process: the same answer, and each is swept once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_sent_again_after_a_death_is_one() {
-    let redis = redis().await;
-    let store = connect(&redis).await;
-    applied(&*store).await;
-    let program = Path::new(env!("CARGO_BIN_EXE_api_process"));
-    let mut api = Api::start(program, &redis.url()).expect("the API starts");
-    let mut http = Http::connect(&api.address).await.expect("it answers");
+    let fleet = fleet().await;
+    let mut serving = api(&fleet);
     let (headers, body) =
         ("content-type: application/json\r\nidempotency-key: k1\r\n", r#"{"tenant":"acme"}"#);
-    let first = http.ask("POST", "/v1/reconciliations", headers, body.as_bytes()).await.expect("an answer");
-    assert_eq!((first.status, &first.json()["accepted"]), (202, &json!(INTENTS)));
-    api.kill();
-    api = Api::start(program, &redis.url()).expect("the API starts again");
-    let mut http = Http::connect(&api.address).await.expect("it answers");
-    let again = http.ask("POST", "/v1/reconciliations", headers, body.as_bytes()).await.expect("an answer");
-    assert_eq!((again.status, again.body), (first.status, first.body), "answered by another process");
-
-    let queue = Queue::new(StepName::Sweep, None).expect("a queue");
-    let jobs = store.jobs(queue, JobState::Ready, 10_000).await.expect("the sweeps");
-    let all: Vec<IntentKey> = jobs
-        .iter()
-        .flat_map(|j| serde_json::from_value::<Vec<IntentKey>>(j.payload["only"].clone()))
-        .flatten()
-        .collect();
-    assert_eq!(all.len(), INTENTS, "each is swept once");
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let mut http = Http::connect(&serving.address).await.expect("it answers");
+        let got = http.ask("POST", "/v1/reconciliations", headers, body.as_bytes()).await.expect("an answer");
+        assert_eq!((got.status, &got.json()["accepted"]), (202, &json!(INTENTS)));
+        answers.push(got.body);
+        serving.kill();
+        serving = api(&fleet);
+    }
+    assert_eq!(answers[0], answers[1], "answered by another process");
+    let swept = swept(&*fleet.store).await;
+    assert_eq!((swept.len(), swept.values().all(|n| *n == 1)), (INTENTS, true), "each is swept once");
+    assert!(swept.keys().all(|name| name.parse::<IntentKey>().is_ok_and(|key| key.tenant == "acme")));
 }

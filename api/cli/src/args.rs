@@ -78,13 +78,16 @@ First steps:
   trueup get intents --condition drifted      what is not as it was meant
   trueup get findings --open                  the drift, by kind and severity
   trueup explain fnd_8h2k4m                   why something was or was not remediated
+  trueup reconcile --tenant acme --wait       look at all of a tenant now
+  trueup get events --watch                   what happens, as it happens
   trueup queue ls                             the six steps as queues
   trueup doctor                               is everything well, and what to do if not
 
 Exit status:
   0  done                                     1  the request failed
   2  wrong usage                              3  the API (or the store behind it) cannot be reached
-  4  there is no such thing                   5  it was found to be unwell (doctor, check --wait)
+  4  there is no such thing                   5  it was found to be unwell (doctor, check --wait,
+                                             reconcile --wait, get reconciliation --wait)
 
 Colour is used on a terminal only, and not if NO_COLOR is set. `trueup <command> --help` has examples.";
 
@@ -113,6 +116,19 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         super::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_and_argument_has_help() {
+        fn missing(command: &clap::Command, into: &mut Vec<String>) {
+            let silent =
+                command.get_arguments().filter(|a| a.get_help().is_none_or(|h| h.to_string().is_empty()));
+            into.extend(silent.map(|a| format!("{}: {}", command.get_name(), a.get_id())));
+            command.get_subcommands().for_each(|sub| missing(sub, into));
+        }
+        let mut silent = Vec::new();
+        missing(&super::command(), &mut silent);
+        assert_eq!(silent, [""; 0]);
     }
 
     #[test]

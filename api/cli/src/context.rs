@@ -48,10 +48,20 @@ impl Context {
 
     /// The result for programs.
     pub(crate) fn write_json(&self, value: &Value) {
-        self.write(&match self.form {
+        self.write(&self.json(value));
+    }
+
+    /// As [`Self::write_json`] writes it.
+    pub(crate) fn json(&self, value: &Value) -> String {
+        match self.form {
             Form::Yaml => crate::text::yaml(value),
             _ => crate::text::json(value) + "\n",
-        });
+        }
+    }
+
+    /// What stands between two results for programs: JSON needs nothing, YAML a line.
+    pub(crate) fn between_documents(&self) -> &'static str {
+        if self.form == Form::Yaml { "---\n" } else { "" }
     }
 
     /// A table, or a note on stderr if it is empty.

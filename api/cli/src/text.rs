@@ -53,7 +53,15 @@ fn is_reordering(c: char) -> bool {
 
 /// JSON for a terminal or a program: what `serde_json` leaves as it is but a terminal may obey is escaped.
 pub(crate) fn json(value: &serde_json::Value) -> String {
-    let plain = serde_json::to_string_pretty(value).unwrap_or_default();
+    harmless(&serde_json::to_string_pretty(value).unwrap_or_default())
+}
+
+/// The same in one line.
+pub(crate) fn json_line(value: &serde_json::Value) -> String {
+    harmless(&value.to_string())
+}
+
+fn harmless(plain: &str) -> String {
     let mut out = String::with_capacity(plain.len());
     for c in plain.chars() {
         if (c.is_control() && c != '\n') || is_reordering(c) {

@@ -8,10 +8,11 @@ use trueup_model::{
 };
 
 mod queues;
+mod runs;
 mod wide;
 
 pub(crate) use queues::{by_tenant, jobs, queues, tone_of_state, workers};
-
+pub(crate) use runs::{reconciliations, runs};
 pub(crate) use wide::{wide_approvals, wide_events, wide_findings, wide_intents};
 
 use crate::failure::{Exit, Failure};
@@ -183,6 +184,7 @@ pub(crate) fn events(events: &[Event], now: Time) -> Table {
 /// The plain values of an event's data in one line; the intent is in a column of its own.
 pub(crate) fn details(data: &Value) -> String {
     const MOST: usize = 160;
+    const LEAST: usize = 32;
     let shown =
         data.as_object().into_iter().flatten().filter(|(k, _)| *k != "deployment_intent_id").filter_map(
             |(k, v)| {
@@ -197,8 +199,25 @@ pub(crate) fn details(data: &Value) -> String {
                 Some(format!("{k}={value}"))
             },
         );
-    let line = shown.collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= MOST { line } else { line.chars().take(MOST).chain(['…']).collect() }
+    let mut line = String::new();
+    for part in shown {
+        let room = MOST.saturating_sub(line.chars().count());
+        if part.chars().count() < room {
+            line += if line.is_empty() { "" } else { " " };
+            line += &part;
+            continue;
+        }
+        // A long value is cut; of a short one nothing is better than a half.
+        if room >= LEAST {
+            line += if line.is_empty() { "" } else { " " };
+            line.extend(part.chars().take(room));
+            line.push('…');
+        } else {
+            line += " …";
+        }
+        break;
+    }
+    line
 }
 
 /// One intent in full.

@@ -37,7 +37,7 @@ fn a_key_is_kept_for_its_owner_and_sent_to_its_api_only() {
     let serve = || {
         let (store, clock) = fleet::empty(1);
         let bootstrap = Some(Bootstrap::new(KEY).unwrap());
-        let identity = Identity::required(Policies::shipped().into()).with_bootstrap(bootstrap);
+        let identity = Identity::required(Policies::shipped()).with_bootstrap(bootstrap);
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = ApiState::new(store, Arc::new(clock)).with_identity(identity);

@@ -14,6 +14,8 @@ fn help_teaches() {
         "get",
         "delete",
         "check",
+        "reconcile",
+        "man",
         "explain",
         "causes",
         "queue",

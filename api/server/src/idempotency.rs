@@ -37,7 +37,7 @@ const MAX_KEY: usize = 255;
 const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
 
 /// Routes whose answers show a secret, which nobody may keep.
-const SECRET: [&str; 2] = ["/v1/keys", "/v1/keys/{id}/rotate"];
+pub(crate) const SECRET: [&str; 2] = ["/v1/keys", "/v1/keys/{id}/rotate"];
 
 /// Beside a request that has a key: what all its tries have in common, for ids that are derived.
 #[derive(Debug, Clone)]

@@ -7,20 +7,20 @@
 mod bodies;
 
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ArrayItems, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-    Response,
+    Required, Response,
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use bodies::{ManifestPart, OneOrMany};
 
-use crate::{ApiState, CORRELATION_HEADER, Problem, TIME_HEADER, problem};
+use crate::{ApiState, CORRELATION_HEADER, Problem, TIME_HEADER, idempotency, problem};
 
 /// What each tag is about, in the order in which the reference page shows them.
 const TAGS: [(&str, &str); 12] = [
@@ -57,6 +57,10 @@ const WITH_BODY: [(u16, &str); 3] = [
     (415, "The body's media type is not one of those named here"),
     (422, "The body can be read, and is not valid; `errors` names the fields"),
 ];
+const REPEATED: [(u16, &str); 2] = [
+    (409, "It cannot be done now, or a request with this idempotency key is being answered"),
+    (422, "The idempotency key was used for another request"),
+];
 const WITH_NAME: (u16, &str) = (404, "There is no such thing, or not for who asks");
 
 /// A router whose document knows who we are and how one is let in.
@@ -89,7 +93,13 @@ pub(crate) fn completed(mut document: OpenApi) -> OpenApi {
     let mut schemas = vec![("Problem".to_owned(), Problem::schema())];
     Problem::schemas(&mut schemas);
     components.schemas.extend(schemas);
+    name_items(&mut components.schemas);
     for (path, item) in &mut document.paths.paths {
+        if let Some(post) = &mut item.post
+            && !idempotency::SECRET.contains(&path.as_str())
+        {
+            asks_once(post);
+        }
         for operation in operations(item) {
             complete(operation, path);
         }
@@ -99,6 +109,38 @@ pub(crate) fn completed(mut document: OpenApi) -> OpenApi {
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}
+
+/// utoipa writes the items of `Page<T>` on the spot; they have a name.
+fn name_items(schemas: &mut std::collections::BTreeMap<String, RefOr<Schema>>) {
+    let known: Vec<String> = schemas.keys().cloned().collect();
+    for (name, page) in schemas {
+        let Some(of) = name.strip_prefix("Page_").filter(|of| known.iter().any(|k| k == of)) else { continue };
+        if let RefOr::T(Schema::Object(page)) = page
+            && let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items")
+        {
+            items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(of).into()));
+        }
+    }
+}
+
+/// Every POST may carry an `Idempotency-Key`, but those whose answers nobody may keep (`idempotency`).
+fn asks_once(post: &mut Operation) {
+    let parameters = post.parameters.get_or_insert_default();
+    if !parameters.iter().any(|p| matches!(p, RefOr::T(p) if p.name == "Idempotency-Key")) {
+        let key = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!#-\\[\\]-~]{1,255}$")).build();
+        let parameter = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some("The same key asks once"))
+            .schema(Some(key))
+            .build();
+        parameters.push(parameter.into());
+    }
+    for (status, when) in REPEATED {
+        post.responses.responses.entry(status.to_string()).or_insert_with(|| Response::new(when).into());
+    }
 }
 
 fn complete(operation: &mut Operation, path: &str) {

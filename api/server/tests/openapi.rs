@@ -192,3 +192,21 @@ async fn the_reference_page_asks_no_other_host() {
     assert!(seen.len() >= 4, "{seen:?}");
     assert!(seen.contains("/docs/swagger-initializer.js") && seen.contains("/openapi.json"), "{seen:?}");
 }
+
+/// The client is written from this document, and so are other people's.
+#[tokio::test]
+async fn the_client_has_this_document() {
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../client/openapi.json");
+    let mut document = document(&api()).await;
+    // Whether serde_json keeps the order of keys depends on what else is built.
+    document.sort_all_objects();
+    let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
+    if std::env::var_os("TRUEUP_RENEW").is_some() {
+        std::fs::write(kept, &text).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(kept).unwrap_or_default() == text,
+        "api/client/openapi.json is not what the API serves; renew it with\n  \
+         TRUEUP_RENEW=1 cargo test -p trueup-server --test openapi"
+    );
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate, and what it may depend on. `trueup-tests` may use everything; nothing may use it.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("trueup-model", &[]),
     ("trueup-workflows", &["trueup-model"]),
     ("trueup-engine", &["trueup-model"]),
@@ -15,6 +15,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("trueup-planes", &["trueup-model"]),
     ("trueup-simulators", &["trueup-model", "trueup-boot"]),
     ("trueup-runner", &["trueup-model", "trueup-workflows", "trueup-engine", "trueup-planes", "trueup-boot"]),
+    // What other programs link: nothing but the vocabulary.
+    ("trueup-client", &["trueup-model"]),
     // Neither planes nor workflows: the API never talks to a plane and never decides.
     ("trueup-server", &["trueup-model", "trueup-engine", "trueup-boot"]),
     (
@@ -24,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "trueup-engine",
             "trueup-boot",
             "trueup-runner",
+            "trueup-client",
             "trueup-server",
             "trueup-simulators",
         ],
@@ -41,9 +44,9 @@ const RESERVED: [(&str, &[&str], bool, &str); 3] = [
     ("apalis-redis", &["trueup-engine"], true, "only shared/engine talks to Redis"),
     (
         "reqwest",
-        &["trueup-planes", "trueup", "trueup-boot"],
+        &["trueup-planes", "trueup-client", "trueup-server", "trueup-boot"],
         false,
-        "only planes and the CLI are HTTP clients (boot: the OTLP exporter)",
+        "only planes and the client are HTTP clients (server: the keys of an OIDC issuer; boot: the OTLP exporter)",
     ),
 ];
 

@@ -40,8 +40,8 @@ Everything is read and checked first; if anything is wrong, nothing is sent.";
 const CHUNK: usize = 256;
 /// Above this many, progress is shown on stderr.
 const SHOW_PROGRESS: usize = 1_000;
-/// Above this many, a table leaves out what did not change.
-const MAX_ROWS: usize = 100;
+/// Above this many, a table leaves out what did not change and what is new.
+const MAX_ROWS: usize = 50;
 /// Flaws told at once.
 const MAX_FLAWS: usize = 20;
 
@@ -122,7 +122,8 @@ impl Args {
             Output::Table => {
                 let brief = applied.len() > MAX_ROWS;
                 let mut table = Table::new(&["INTENT", "CHANGE", "GENERATION"]);
-                for one in applied.iter().filter(|a| !brief || a.change != Change::Unchanged).take(MAX_ROWS) {
+                let rows = applied.iter().filter(|a| !brief || !matches!(a.change, Change::Unchanged | Change::Created));
+                for one in rows.take(MAX_ROWS) {
                     let tone = match one.change {
                         Change::Created => Tone::Good,
                         Change::Changed => Tone::Warn,
@@ -136,6 +137,9 @@ impl Args {
                 let counts: Vec<String> = counts.iter().map(|(c, n)| format!("{n} {}", wire(c))).collect();
                 let note = if self.dry_run { " (dry run: nothing was stored)" } else { "" };
                 cx.note(&format!("{}{note}", counts.join(", ")));
+                if brief && !self.dry_run {
+                    cx.note("see how they stand with `trueup get intents`");
+                }
             }
         }
     }

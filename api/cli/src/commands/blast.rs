@@ -33,6 +33,7 @@ enum What {
     Ls,
     /// Let remediation of a tenant on a plane be automatic again, under the same caps
     Rearm {
+        /// As `blast ls` shows it
         tenant: String,
         /// intune, jamf, configmgr or ansible
         plane: PlaneKind,

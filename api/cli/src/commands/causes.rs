@@ -22,6 +22,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
+    /// Only of this tenant
     #[arg(long)]
     tenant: Option<String>,
     /// intune, jamf, configmgr or ansible

@@ -48,7 +48,7 @@ impl Args {
                 Output::Table => {
                     let id = asked.body["correlation_id"].as_str().unwrap_or_default();
                     cx.write(&format!("{key} will be looked at now\n"));
-                    cx.note(&format!("follow it with `trueup get events --correlation-id {id}`"));
+                    cx.note(&format!("follow it with `trueup get events --correlation-id {id} --watch`"));
                 }
             }
             return Ok(Exit::Done);

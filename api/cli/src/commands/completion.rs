@@ -15,6 +15,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
+    /// Whose script it is to be
     #[arg(value_enum)]
     shell: Shell,
 }

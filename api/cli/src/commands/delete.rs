@@ -27,7 +27,10 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// An intent, by TENANT/ID
-    Intent { name: IntentKey },
+    Intent {
+        /// TENANT/ID
+        name: IntentKey,
+    },
 }
 
 impl Args {

@@ -50,6 +50,7 @@ enum What {
     Ls,
     /// Give a key another secret, which is shown this once, and as much time as it had
     Rotate {
+        /// Its id, as `key ls` shows it
         id: String,
         /// How long the secret that it has now works too: 10m, 24h (default: no longer)
         #[arg(long, value_name = "TIME", value_parser = seconds)]
@@ -59,7 +60,10 @@ enum What {
         expires_in: Option<u32>,
     },
     /// Refuse a key from now on, for good
-    Revoke { id: String },
+    Revoke {
+        /// Its id, as `key ls` shows it
+        id: String,
+    },
 }
 
 /// `90s`, `10m`, `24h`, `90d`.

@@ -36,6 +36,7 @@ commands! {
     }
     "Drift": {
         Check = check,
+        Reconcile = reconcile,
         Explain = explain,
         Policy = policy,
         Causes = causes,
@@ -62,6 +63,7 @@ commands! {
     }
     "Shell": {
         Completion = completion,
+        Man = man,
     }
 }
 

@@ -27,7 +27,10 @@ enum What {
     /// All that `trueup login` stored
     Ls,
     /// Use this one when none is named
-    Use { name: String },
+    Use {
+        /// As `profile ls` shows it
+        name: String,
+    },
 }
 
 impl Args {

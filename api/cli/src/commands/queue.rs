@@ -51,6 +51,7 @@ enum What {
     },
     /// Jobs of one queue
     Show {
+        /// Its name, as `queue ls` shows it
         queue: String,
         #[command(flatten)]
         conditions: conditions::Args,
@@ -62,11 +63,20 @@ enum What {
         limit: u32,
     },
     /// One job: why it waits or is dead, what it is about, what came before and after it
-    Job { id: String },
+    Job {
+        /// Its id, as `queue show` shows it
+        id: String,
+    },
     /// Lease nothing from it until it is resumed
-    Pause { queue: String },
+    Pause {
+        /// Its name, as `queue ls` shows it
+        queue: String,
+    },
     /// Go on with it
-    Resume { queue: String },
+    Resume {
+        /// Its name, as `queue ls` shows it
+        queue: String,
+    },
     /// Put dead jobs back, with a clean slate; run scheduled ones now
     Retry(act::Args),
     /// Delete jobs for good

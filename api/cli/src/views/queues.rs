@@ -1,8 +1,10 @@
 //! Queues, jobs and workers in tables.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use trueup_engine::{JobState, JobView};
-use trueup_model::Time;
+use trueup_model::{Queue, Time};
 use trueup_server::queues::{QueueView, TenantSample};
 use trueup_server::workers::{Worker, WorkerState};
 
@@ -109,10 +111,19 @@ pub(crate) fn workers(workers: &[Worker]) -> Table {
             w.leases.map_or_else(String::new, |n| n.to_string()).into(),
             report.version.as_str().into(),
             host.into(),
-            report.queues.keys().map(String::as_str).collect::<Vec<_>>().join(" ").into(),
+            served(&report.queues).into(),
         ]);
     }
     table
+}
+
+/// The queues that it leases from.
+fn served(queues: &BTreeMap<String, usize>) -> String {
+    let all = Queue::all();
+    if !queues.is_empty() && all.iter().all(|q| queues.contains_key(&q.to_string())) {
+        return "all".into();
+    }
+    queues.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 fn state(state: WorkerState) -> Cell {

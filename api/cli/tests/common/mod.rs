@@ -3,6 +3,7 @@
 
 #[path = "../../../server/tests/common/fleet.rs"]
 pub mod fleet;
+pub mod process;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -49,6 +50,19 @@ impl World {
     pub fn run_with(&self, args: &[&str], stdin: &str) -> Ran {
         run_with(&[args, &["--url", &self.url]].concat(), stdin)
     }
+}
+
+/// A command that goes on; its lines are those of stdout.
+pub fn spawn(args: &[&str]) -> process::Process {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_trueup"))
+        .args(args)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = process::pump(child.stdout.take().unwrap());
+    process::Process::of(child, lines, &args.join(" "))
 }
 
 /// What a run left.

@@ -12,11 +12,13 @@
 //!   the archive) it is told so.
 //! - Memory: the ring, and [`BUFFER`] references per client. Who reads nothing for [`PATIENCE`] is dropped with an event that
 //!   says so, and its place is free. At most [`MAX_CLIENTS`].
+//! - Other requests do not wait behind a burst: [`FED`] clients are fed at a time, and who waits for its client is none of them.
 //! - The id of each event is the position behind it in all partitions: whoever sends it back misses nothing.
 
 mod client;
 mod position;
 mod reader;
+mod turn;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +49,8 @@ const BUFFER: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Clients that read the store at once.
 const CATCHING_UP: usize = 8;
+/// Clients that are fed at once: enough for every core, few beside the requests that want to be answered meanwhile.
+const FED: usize = 32;
 /// How often the reader looks.
 const LOOK: Duration = Duration::from_millis(250);
 /// Silence after which a client is told that it still follows.
@@ -80,6 +84,7 @@ pub(crate) struct Live {
     open: Levels,
     clients: usize,
     catching_up: Semaphore,
+    turns: Semaphore,
     ended: watch::Sender<bool>,
     pace: Pace,
 }
@@ -112,6 +117,7 @@ impl Live {
             ),
             clients,
             catching_up: Semaphore::new(CATCHING_UP),
+            turns: Semaphore::new(FED),
             ended: watch::Sender::new(false),
             pace,
         }
@@ -122,10 +128,10 @@ impl Live {
         self.ended.send_replace(true);
     }
 
-    /// Notes how many follow.
+    /// Notes how many follow. Counted while nobody else notes: else a number from before could come last, and stay.
     fn count(&self) {
-        let open = self.clients.saturating_sub(self.places.available_permits());
-        self.open.set([(Vec::new(), open as f64)]);
+        let open = || self.clients.saturating_sub(self.places.available_permits());
+        self.open.set(std::iter::once_with(|| (Vec::new(), open() as f64)));
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

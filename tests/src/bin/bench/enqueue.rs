@@ -119,14 +119,16 @@ pub(crate) async fn figures(report: &mut Report) -> anyhow::Result<()> {
             ("POST", path, json!({"intent": format!("acme/i{:05}", n % INTENTS)}).to_string())
         };
         let (rate, p99) = drive(&api.address, CALLERS, ONE_BY_ONE, asked).await?;
-        (one.push(rate), one_p99.push(p99));
+        one.push(rate);
+        one_p99.push(p99);
         let asked = move |n: usize| {
             let names: Vec<String> =
                 (0..BULK).map(|k| format!("acme/i{:05}", (n * BULK + k) % INTENTS)).collect();
             ("POST", path, json!({"intents": names}).to_string())
         };
         let (rate, p99) = drive(&api.address, BULK_CALLERS, BULKS, asked).await?;
-        (bulk.push(rate * BULK as f64), bulk_p99.push(p99));
+        bulk.push(rate * BULK as f64);
+        bulk_p99.push(p99);
         stored.push(bare(&server.url()).await?);
         let last = |v: &[f64]| v.last().copied().unwrap_or(f64::NAN);
         eprintln!(
