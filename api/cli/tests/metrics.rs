@@ -6,15 +6,15 @@ mod common;
 use common::run;
 
 #[test]
-fn metrics_are_shown_to_this_host_alone_unless_told_otherwise() {
+fn metrics_go_to_other_hosts_only_over_tls_or_behind_a_proxy() {
     let ran = run(&["work", "--metrics-listen", "0.0.0.0:0"]).ends(2);
     assert!(ran.err.contains("can be reached from other hosts"), "{ran:?}");
-    assert!(ran.err.contains("--metrics-allow-remote"), "{ran:?}");
+    assert!(ran.err.contains("--metrics-plain-http"), "{ran:?}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let ran = run(&["work", "--metrics-listen", &addr]).ends(1);
     assert!(ran.err.contains("cannot listen") && ran.err.contains("--metrics-listen"), "{ran:?}");
-    run(&["work", "--metrics-allow-remote"]).ends(2);
+    run(&["work", "--metrics-plain-http"]).ends(2);
 }
 
 /// What an alert advises at 3 a.m. must be a command that exists, with the flags it is given.

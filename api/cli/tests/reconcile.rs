@@ -5,7 +5,7 @@ mod common;
 
 use common::{World, run};
 use trueup_engine::Store as _;
-use trueup_model::{Condition, IntentKey, Write};
+use trueup_model::{ActiveRun, Condition, CorrelationId, IntentKey, Trigger, Write};
 
 /// Ends a run of each of these, with a condition.
 async fn look(world: &World, found: &[(&str, Condition)]) {
@@ -24,6 +24,27 @@ async fn look(world: &World, found: &[(&str, Condition)]) {
         let commit = trueup_model::Commit { writes: vec![write], ..Default::default() };
         common::fleet::commit(world.store.as_ref(), &key, "run", commit).await;
     }
+}
+
+/// Begins a run that somebody asked for; its id.
+async fn begin(world: &World, id: &str) -> String {
+    let key = IntentKey::new("acme", id);
+    let record = world.store.intents(std::slice::from_ref(&key)).await.unwrap().remove(0).unwrap();
+    let mut state = record.state;
+    let run = state.next_run(&record.intent);
+    let correlation_id = CorrelationId::derive(&["asked"]);
+    let (trigger, started_at) = (Trigger::Request, common::fleet::start());
+    state.run = Some(ActiveRun { id: run.clone(), trigger, correlation_id, started_at });
+    let write = Write::State {
+        intent: key.clone(),
+        rev: record.rev,
+        state: Box::new(state),
+        due: None,
+        ends_run: false,
+    };
+    let commit = trueup_model::Commit { writes: vec![write], ..Default::default() };
+    common::fleet::commit(world.store.as_ref(), &key, "begin", commit).await;
+    run.to_string()
 }
 
 #[test]
@@ -103,7 +124,23 @@ fn runs_are_shown_and_told() {
     );
     world.run(&["get", "runs", "--trigger", "nonsense"]).ends(1);
     let none = world.run(&["get", "run", "run_0v2c4ae9k1m7q3x5z8bd"]).ends(4);
-    assert!(none.err.contains("name its intent"), "{none:?}");
+    assert!(none.err.contains("do: `trueup get runs`") && none.err.contains("--intent"), "{none:?}");
+
+    let id = world.block_on(begin(&world, "fine"));
+    let listed = world.run(&["get", "runs"]).ends(0).out;
+    assert!(
+        listed.starts_with("RUN ") && listed.contains(&format!("{id}  acme/fine  intune  request ")),
+        "{listed}"
+    );
+    assert_eq!(
+        world.run(&["get", "runs", "--intent", "acme/fine", "-o", "name"]).ends(0).out,
+        format!("{id}\n")
+    );
+    assert!(world.run(&["get", "runs", "--plane", "jamf"]).ends(0).out.is_empty());
+    let story = world.run(&["get", "run", &id, "--intent", "acme/fine"]).ends(0).out;
+    assert!(story.contains("goes on (request), begun") && story.contains("no events: "), "{story}");
+    let yaml = world.run(&["get", "run", &id, "--intent", "acme/fine", "-o", "yaml"]).ends(0).out;
+    assert!(yaml.starts_with(&format!("id: {id}\n")) && yaml.contains("trigger: request"), "{yaml}");
 }
 
 #[test]

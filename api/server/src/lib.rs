@@ -34,8 +34,8 @@ mod state;
 mod trace;
 
 pub use problem::Problem;
-pub use routes::{explain, jobs, queues, router, selection, serve_metrics, workers};
-pub use serve::{Limits, Serving, Tls, TlsFiles, loopback_only, may_serve, serve, serve_with};
+pub use routes::{explain, jobs, queues, router, selection, workers};
+pub use serve::{Limits, Serving, Tls, TlsFiles, loopback_only, may_serve, serve, serve_metrics, serve_with};
 pub use state::ApiState;
 
 /// Largest request body, in bytes.

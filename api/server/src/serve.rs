@@ -13,11 +13,12 @@ use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::{ApiState, router};
+use crate::ApiState;
 pub use connection::Limits;
 pub use tls::{Tls, TlsFiles};
 
@@ -85,7 +86,33 @@ pub async fn serve(
 /// `PermissionDenied` for an address that may not be served on like this; else what the socket says.
 pub async fn serve_with(
     listener: TcpListener,
+    state: ApiState,
+    serving: Serving,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let looking = tokio::spawn(crate::routes::keep_looking(state.clone()));
+    let ended = run(listener, state, crate::router, serving, shutdown).await;
+    looking.abort();
+    ended
+}
+
+/// Serves only `/metrics`, of a process without an API, until `shutdown` resolves.
+///
+/// # Errors
+/// As [`serve_with`].
+pub async fn serve_metrics(
+    listener: TcpListener,
+    state: ApiState,
+    serving: Serving,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    run(listener, state, crate::routes::metrics_alone, serving, shutdown).await
+}
+
+async fn run(
+    listener: TcpListener,
     mut state: ApiState,
+    routes: fn(ApiState) -> Router,
     serving: Serving,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -94,11 +121,10 @@ pub async fn serve_with(
         .map_err(|why| Error::new(ErrorKind::PermissionDenied, why))?;
     state.tls = serving.tls.is_some();
     let limits = serving.limits;
-    tracing::info!(%addr, tls = state.tls, authentication = !state.identity.is_open(), "serving the API");
-    let looking = tokio::spawn(crate::routes::keep_looking(state.clone()));
+    tracing::info!(%addr, tls = state.tls, authentication = !state.identity.is_open(), "serving");
     let reloading = serving.tls.as_ref().and_then(Tls::reload_on_signal);
     let live = state.live.clone();
-    let router = router(state);
+    let router = routes(state);
     let (places, graceful) = (Arc::new(Semaphore::new(limits.connections)), GracefulShutdown::new());
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -134,7 +160,6 @@ pub async fn serve_with(
     if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were still open at the end of the grace period");
     }
-    looking.abort();
     if let Some(task) = reloading {
         task.abort();
     }

@@ -13,7 +13,8 @@ use common::fleet;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 use trueup_model::label::MAX_VALUES;
-use trueup_server::{ApiState, router};
+use trueup_server::identity::{Identity, Policies};
+use trueup_server::{ApiState, Serving, router, serve_metrics};
 
 async fn scrape(api: &Router) -> String {
     let response = api.clone().oneshot(Request::get("/metrics").body(Body::empty()).unwrap()).await.unwrap();
@@ -114,7 +115,9 @@ async fn ask(addr: std::net::SocketAddr, host: &str) -> String {
 async fn a_process_without_an_api_shows_what_it_counts_to_this_host() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    tokio::spawn(trueup_server::serve_metrics(listener, std::future::pending()));
+    let (store, clock) = fleet::empty(1);
+    let state = ApiState::new(store, std::sync::Arc::new(clock));
+    tokio::spawn(serve_metrics(listener, state, Serving::default(), std::future::pending()));
     let meter = trueup_boot::metrics::of_process().meter();
     meter.u64_counter("trueup.test.served").build().add(3, &[]);
     let answer = ask(addr, "127.0.0.1").await;
@@ -123,4 +126,21 @@ async fn a_process_without_an_api_shows_what_it_counts_to_this_host() {
     let refused = ask(addr, "rebind.example").await;
     assert!(refused.starts_with("HTTP/1.0 403 "), "{refused}");
     assert!(!refused.contains("trueup_test"), "{refused}");
+}
+
+/// Guards: a worker's metrics name tenants, so they ask who reads them wherever that can be another host.
+#[tokio::test]
+async fn who_scrapes_a_worker_from_elsewhere_proves_who_they_are() {
+    let (store, clock) = fleet::empty(1);
+    let open = ApiState::new(store.clone(), std::sync::Arc::new(clock.clone()));
+    let elsewhere = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let refused = serve_metrics(elsewhere, open.clone(), Serving::default(), std::future::pending()).await;
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+
+    let closed = open.with_identity(Identity::required(Policies::shipped()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(serve_metrics(listener, closed, Serving::default(), std::future::pending()));
+    let answer = ask(addr, "127.0.0.1").await;
+    assert!(answer.starts_with("HTTP/1.0 401 ") && !answer.contains("trueup_test"), "{answer}");
 }

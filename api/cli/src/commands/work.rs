@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use trueup_boot::config::ENV_PREFIX;
 use trueup_boot::shutdown::Shutdown;
 use trueup_model::PlaneKind;
+use tokio::net::TcpListener;
 use trueup_runner::WorkConfig;
+use trueup_server::identity::{Identity, Policies};
+use trueup_server::{ApiState, Serving, Tls, TlsFiles};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -37,9 +40,15 @@ pub(crate) struct Args {
     /// Serve this process' metrics (Prometheus text) at http://ADDRESS/metrics; port 0 takes a free one
     #[arg(long, env = "TRUEUP_METRICS_LISTEN", value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
-    /// Let other hosts read the metrics too: they name tenants and connections, and there is no authentication
-    #[arg(long, requires = "metrics_listen")]
-    metrics_allow_remote: bool,
+    /// Certificate with its chain (PEM) for the metrics, where other hosts read them; they send an API key
+    #[arg(long, env = "TRUEUP_METRICS_TLS_CERT", value_name = "FILE", requires_all = ["metrics_listen", "metrics_tls_key"])]
+    metrics_tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, env = "TRUEUP_METRICS_TLS_KEY", value_name = "FILE", requires = "metrics_tls_cert")]
+    metrics_tls_key: Option<PathBuf>,
+    /// Let other hosts read the metrics without TLS: a proxy before this process speaks it
+    #[arg(long, env = "TRUEUP_METRICS_PLAIN_HTTP", requires = "metrics_listen", conflicts_with = "metrics_tls_cert")]
+    metrics_plain_http: bool,
     #[command(flatten)]
     log: crate::telemetry::LogArgs,
 }
@@ -65,11 +74,16 @@ impl Args {
         let shutdown = Shutdown::on_signal()
             .map_err(|e| Failure::new(Exit::Failed, format!("cannot listen to signals: {e}")))?;
         let failed = |e: trueup_runner::FleetError| Failure::new(Exit::Failed, e.to_string());
+        let mut state = ApiState::new(opened.store.clone(), opened.clock.clone());
+        if self.metrics_listen.is_some_and(|addr| !addr.ip().to_canonical().is_loopback()) {
+            state = state.with_identity(Identity::required(Policies::shipped()));
+        }
         let fleet = config.start(opened.store, opened.clock).await.map_err(failed)?;
         let stop = fleet.stop_switch();
-        let metrics = metrics.map(|listener| {
+        let metrics = metrics.map(|(listener, serving)| {
             let shutdown = shutdown.clone();
-            tokio::spawn(trueup_server::serve_metrics(listener, async move { shutdown.requested().await }))
+            let until = async move { shutdown.requested().await };
+            tokio::spawn(trueup_server::serve_metrics(listener, state, serving, until))
         });
         tokio::spawn(async move {
             shutdown.requested().await;
@@ -82,23 +96,40 @@ impl Args {
     }
 
     /// Takes the address before anything begins, so that a wrong one is told at once.
-    async fn metrics(&self, addr: SocketAddr, cx: &Context) -> Result<tokio::net::TcpListener, Failure> {
-        if !self.metrics_allow_remote && !addr.ip().to_canonical().is_loopback() {
+    async fn metrics(&self, addr: SocketAddr, cx: &Context) -> Result<(TcpListener, Serving), Failure> {
+        let place = "--metrics-listen or TRUEUP_METRICS_LISTEN";
+        let tls = match (&self.metrics_tls_cert, &self.metrics_tls_key) {
+            (Some(certificate), Some(key)) => {
+                let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
+                let place = "--metrics-tls-cert, --metrics-tls-key";
+                Some(Tls::load(files).map_err(|why| Failure::usage(why).at(place))?)
+            }
+            _ => None,
+        };
+        let local = addr.ip().to_canonical().is_loopback();
+        if !local && tls.is_none() && !self.metrics_plain_http {
             let port = addr.port();
             return Err(Failure::usage(format!(
-                "{addr} can be reached from other hosts, and metrics name tenants and connections: use 127.0.0.1:{port}, \
-                 or say --metrics-allow-remote where the network keeps strangers out"
+                "{addr} can be reached from other hosts, and the keys that scrapers send would go there unencrypted"
             ))
-            .at("--metrics-listen or TRUEUP_METRICS_LISTEN"));
+            .at(place)
+            .advise(format!(
+                "add --metrics-tls-cert and --metrics-tls-key, or --metrics-plain-http if a proxy before it speaks TLS; or \
+                 listen on 127.0.0.1:{port}"
+            )));
         }
-        let listener = tokio::net::TcpListener::bind(addr).await.map_err(|e| {
+        let listener = TcpListener::bind(addr).await.map_err(|e| {
             Failure::new(Exit::Failed, format!("cannot listen: {e}")).at(addr.to_string()).advise(
                 "see what listens there already (`ss -ltnp`), or take another port with --metrics-listen",
             )
         })?;
         if let Ok(addr) = listener.local_addr() {
-            cx.note(&format!("metrics on http://{addr}/metrics"));
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            cx.note(&format!("metrics on {scheme}://{addr}/metrics"));
+            if !local {
+                cx.note("a scraper sends a key of `trueup key create --grant '*:viewer'` as its bearer token");
+            }
         }
-        Ok(listener)
+        Ok((listener, Serving { tls, plain_http: self.metrics_plain_http, ..Serving::default() }))
     }
 }

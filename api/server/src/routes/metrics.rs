@@ -3,12 +3,10 @@
 //! `trueup serve` shows what this process counts and what the store holds; `trueup work --metrics-listen` shows what that
 //! worker counts. Prometheus scrapes both (`deploy/prometheus`).
 
-use std::net::SocketAddr;
-
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
-use axum::middleware::{Next, from_fn};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use trueup_boot::metrics::{self, CONTENT_TYPE, Meters, of_process, openmetrics};
@@ -16,7 +14,7 @@ use trueup_engine::budgets::Pace;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{ApiState, guard};
+use crate::{ApiState, middleware};
 
 /// How often the store is looked at for a collector when nobody scrapes.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
@@ -66,27 +64,12 @@ pub(crate) async fn keep_looking(state: ApiState) {
     }
 }
 
-/// Serves `/metrics` of a process without an API until `shutdown` resolves. On a loopback address only programs of this
-/// host are answered; on another one everybody is.
-///
-/// # Errors
-/// What the socket says.
-pub async fn serve_metrics(
-    listener: tokio::net::TcpListener,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let addr: SocketAddr = listener.local_addr()?;
-    tracing::info!(%addr, "serving metrics");
+/// The routes of a process without an API: what it counts, to who may read the fleet (as [`metrics`]).
+pub(crate) fn metrics_alone(state: ApiState) -> Router {
     let ours = get(|headers: HeaderMap| async move { written(&headers, &[of_process()]) });
-    let router = Router::new().route("/metrics", ours);
-    let local = addr.ip().to_canonical().is_loopback();
-    let router = if local { router.layer(from_fn(only_local)) } else { router };
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
-}
-
-async fn only_local(request: Request, next: Next) -> Response {
-    match guard::check(request.headers(), request.uri(), true) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
+    Router::new()
+        .route("/metrics", ours)
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(from_fn_with_state(state.clone(), middleware::around))
+        .with_state(state)
 }

@@ -33,8 +33,7 @@ use trueup_model::{CorrelationId, IntentKey};
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use health::LATE_MS;
-pub(crate) use metrics::keep_looking;
-pub use metrics::serve_metrics;
+pub(crate) use metrics::{keep_looking, metrics_alone};
 
 use crate::problem::Flaw;
 use crate::{ApiState, MAX_BODY, Problem, idempotency, middleware, openapi, reference};

@@ -8,7 +8,7 @@ use trueup_model::{Event, IntentKey, Time, Trigger};
 use super::shown::Shown;
 use crate::client::Answer;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::table::{Table, Tone, cell};
 use crate::text::relative;
 use crate::views;
@@ -33,7 +33,12 @@ struct Active {
 }
 
 pub(super) async fn look(cx: &Context, id: &str, query: &[(&'static str, String)]) -> Result<Shown, Failure> {
-    let answer: Answer<Value> = cx.client.get(&["v1", "runs", id], query).await?;
+    let asked = cx.client.get(&["v1", "runs", id], query).await;
+    let answer: Answer<Value> = asked.map_err(|failure| match failure.exit {
+        Exit::NotFound => failure
+            .advise("`trueup get runs` shows those that go on; name the intent with --intent TENANT/ID"),
+        _ => failure,
+    })?;
     Shown::of(
         cx,
         answer.body,
