@@ -69,7 +69,10 @@ async fn an_error_is_what_the_api_says() {
 
     let wrong = ListIntents { condition: Some("happy".into()), ..ListIntents::default() };
     let error = client.list_intents(&wrong).await.expect_err("no such condition");
-    assert!(matches!(&error, Error::Problem(p) if p.status == 400 && p.errors[0].pointer == "?condition"), "{error}");
+    assert!(
+        matches!(&error, Error::Problem(p) if p.status == 400 && p.errors[0].pointer == "?condition"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -116,6 +119,9 @@ async fn not_now_is_asked_again_where_that_is_safe() {
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 
     asked.store(0, Ordering::SeqCst);
-    client.drain_worker("w1", &DrainWorker::default()).await.expect_err("once only: nobody knows whether it was done");
+    client
+        .drain_worker("w1", &DrainWorker::default())
+        .await
+        .expect_err("once only: nobody knows whether it was done");
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }

@@ -31,7 +31,8 @@ const FIXED: u64 = 64 * 1024 * 1024;
 const ROUND: usize = 64;
 const ROUNDS: usize = 20;
 /// What other requests may take meanwhile, in seconds: 99 of 100 of them, and each. Far less than a client that reads nothing is
-/// waited for; the API of tests is not optimized, and the host may be busy.
+/// waited for; the API of tests is not optimized, and the host may be busy. One that comes just as a burst goes out to thousands
+/// does wait for most of it: seconds, as the longest that is printed says.
 const PROMPT: (f64, f64) = (3.0, 10.0);
 
 /// As many as were asked for; the limit on open files is raised as far as this process may.

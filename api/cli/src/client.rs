@@ -3,9 +3,9 @@
 use std::ops::Deref;
 use std::path::Path;
 
-use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use trueup_client::Method;
 pub(crate) use trueup_client::{Answer, Items};
 use trueup_client::{Error, Problem, Setting};
 

@@ -1,9 +1,5 @@
 //! An operator's walk, with the command line only: what a new user would see, as a snapshot.
-#![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test that cannot go on ends here; its bounds are real time"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 #[path = "common/process.rs"]
 mod process;

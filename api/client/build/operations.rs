@@ -79,7 +79,8 @@ fn type_of(schema: &Value) -> TokenStream {
 
 impl<'a> Operation<'a> {
     fn read(verb: &'a str, path: &'a str, operation: &Value) -> Result<Self, Box<dyn Error>> {
-        let id = operation["operationId"].as_str().ok_or_else(|| format!("{verb} {path} has no operationId"))?;
+        let id =
+            operation["operationId"].as_str().ok_or_else(|| format!("{verb} {path} has no operationId"))?;
         let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
         let about = match (text(&operation["summary"]), text(&operation["description"])) {
             (summary, more) if more.is_empty() => summary,
@@ -95,7 +96,9 @@ impl<'a> Operation<'a> {
         let body = operation.get("requestBody").map(|body| {
             let (media, content) = body["content"]
                 .as_object()
-                .and_then(|all| all.iter().find(|(media, _)| media.ends_with("json") && !media.ends_with("ndjson")))
+                .and_then(|all| {
+                    all.iter().find(|(media, _)| media.ends_with("json") && !media.ends_with("ndjson"))
+                })
                 .ok_or_else(|| format!("{id} takes no JSON"))?;
             let schema = &content["schema"];
             let optional = schema["oneOf"].as_array().is_some_and(|s| s.iter().any(|s| s["type"] == "null"))
@@ -109,11 +112,21 @@ impl<'a> Operation<'a> {
             .find(|(status, _)| status.starts_with('2'))
             .ok_or_else(|| format!("{id} never ends well"))?;
         let answer = match done["content"].as_object().and_then(|all| all.iter().next()) {
-            Some((media, content)) if media == "application/json" => Answer::Json(type_of(&content["schema"])),
+            Some((media, content)) if media == "application/json" => {
+                Answer::Json(type_of(&content["schema"]))
+            }
             Some((media, _)) if media == "text/event-stream" => Answer::Stream,
             _ => Answer::Text,
         };
-        Ok(Self { id: id.to_owned(), about, verb, path, optional: optional.collect(), body: body.transpose()?, answer })
+        Ok(Self {
+            id: id.to_owned(),
+            about,
+            verb,
+            path,
+            optional: optional.collect(),
+            body: body.transpose()?,
+            answer,
+        })
     }
 
     /// `ListIntents`, for what may be given to `list_intents`.

@@ -47,7 +47,11 @@ pub(crate) fn of(document: &Value) -> Result<TokenStream, Box<dyn Error>> {
     let mut settings = TypeSpaceSettings::default();
     settings.with_map_type(MapType::from("::std::collections::BTreeMap".to_owned()));
     for name in OF_THE_MODEL {
-        settings.with_replacement(name, format!("::trueup_model::{name}"), std::iter::empty::<TypeSpaceImpl>());
+        settings.with_replacement(
+            name,
+            format!("::trueup_model::{name}"),
+            std::iter::empty::<TypeSpaceImpl>(),
+        );
     }
     for name in BY_HAND {
         settings.with_replacement(name, format!("crate::{name}"), std::iter::empty::<TypeSpaceImpl>());
@@ -94,6 +98,18 @@ fn as_json_schema(value: &mut Value) {
 }
 
 const BOUNDS: &[&str] = &[
-    "default", "example", "examples", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength",
-    "minProperties", "minimum", "pattern", "propertyNames", "uniqueItems",
+    "default",
+    "example",
+    "examples",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "pattern",
+    "propertyNames",
+    "uniqueItems",
 ];

@@ -9,9 +9,13 @@ use crate::types::Manifest;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Ask {
-    One { intent: IntentKey },
+    One {
+        intent: IntentKey,
+    },
     /// At most 10,000.
-    Many { intents: Vec<IntentKey> },
+    Many {
+        intents: Vec<IntentKey>,
+    },
     /// A tenant's, all or those with certain labels: `env=prod,tier!=gold,region in (a,b),!old`.
     Selected {
         tenant: String,

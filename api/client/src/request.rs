@@ -67,7 +67,10 @@ impl<'a> Request<'a> {
         self
     }
 
-    pub fn headers<K: Into<String>, V: Into<String>>(mut self, all: impl IntoIterator<Item = (K, V)>) -> Self {
+    pub fn headers<K: Into<String>, V: Into<String>>(
+        mut self,
+        all: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
         self.headers.extend(all.into_iter().map(|(name, value)| (name.into(), value.into())));
         self
     }
@@ -112,7 +115,8 @@ impl<'a> Request<'a> {
     pub async fn text(self) -> Result<Answer<String>, Error> {
         let url = self.url.clone();
         let (headers, bytes) = self.whole().await?;
-        let text = String::from_utf8(bytes).map_err(|_| foreign(&url, &headers, "the answer is not text".into()))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| foreign(&url, &headers, "the answer is not text".into()))?;
         Ok(answer(text, &headers))
     }
 
@@ -122,7 +126,11 @@ impl<'a> Request<'a> {
         let response = self.accepted(None).await?;
         let media = text(response.headers(), CONTENT_TYPE.as_str()).unwrap_or_default();
         if !media.starts_with("text/event-stream") {
-            return Err(foreign(&url, response.headers(), format!("expected a stream of events, got '{media}'")));
+            return Err(foreign(
+                &url,
+                response.headers(),
+                format!("expected a stream of events, got '{media}'"),
+            ));
         }
         Ok(EventStream::new(response, base))
     }
@@ -141,7 +149,9 @@ impl<'a> Request<'a> {
             || headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY));
         let body = match body {
             Some((Ok(bytes), media)) => Some((bytes::Bytes::from(bytes), media)),
-            Some((Err(why), _)) => return Err(foreign(&url, &HeaderMap::new(), format!("cannot write the body: {why}"))),
+            Some((Err(why), _)) => {
+                return Err(foreign(&url, &HeaderMap::new(), format!("cannot write the body: {why}")));
+            }
             None => None,
         };
         let mut left = if twice { client.retries } else { 0 };
@@ -181,7 +191,9 @@ async fn refused(response: Response, base: &str, url: &Url) -> Error {
         Err(error) => error,
         Ok(bytes) => match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) => Error::Problem(Box::new(problem)),
-            Err(_) => foreign(url, &headers, format!("status {status} without a reason that Trueup would give")),
+            Err(_) => {
+                foreign(url, &headers, format!("status {status} without a reason that Trueup would give"))
+            }
         },
     }
 }

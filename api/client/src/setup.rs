@@ -58,8 +58,7 @@ impl Builder {
     pub fn build(self) -> Result<Client, Error> {
         let wrong = |what, why: String| Error::Setup { what, why };
         let url = &self.url;
-        let base =
-            Url::parse(url).map_err(|e| wrong(Setting::Url, format!("'{url}' is not a URL: {e}")))?;
+        let base = Url::parse(url).map_err(|e| wrong(Setting::Url, format!("'{url}' is not a URL: {e}")))?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong(Setting::Url, format!("'{url}' is not an http or https URL")));
         }

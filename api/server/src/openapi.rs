@@ -115,7 +115,9 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn name_items(schemas: &mut std::collections::BTreeMap<String, RefOr<Schema>>) {
     let known: Vec<String> = schemas.keys().cloned().collect();
     for (name, page) in schemas {
-        let Some(of) = name.strip_prefix("Page_").filter(|of| known.iter().any(|k| k == of)) else { continue };
+        let Some(of) = name.strip_prefix("Page_").filter(|of| known.iter().any(|k| k == of)) else {
+            continue;
+        };
         if let RefOr::T(Schema::Object(page)) = page
             && let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items")
         {
@@ -128,7 +130,8 @@ fn name_items(schemas: &mut std::collections::BTreeMap<String, RefOr<Schema>>) {
 fn asks_once(post: &mut Operation) {
     let parameters = post.parameters.get_or_insert_default();
     if !parameters.iter().any(|p| matches!(p, RefOr::T(p) if p.name == "Idempotency-Key")) {
-        let key = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!#-\\[\\]-~]{1,255}$")).build();
+        let key =
+            ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!#-\\[\\]-~]{1,255}$")).build();
         let parameter = ParameterBuilder::new()
             .name("Idempotency-Key")
             .parameter_in(ParameterIn::Header)

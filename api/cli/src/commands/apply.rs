@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use reqwest::Method;
+use trueup_client::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use trueup_engine::{Applied, Change};

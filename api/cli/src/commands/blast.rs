@@ -1,7 +1,7 @@
 //! `trueup blast`: the blast-radius switches.
 
 use clap::Subcommand;
-use reqwest::Method;
+use trueup_client::Method;
 use serde_json::Value;
 use trueup_model::{PlaneKind, Time, Trip};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
+use trueup_client::Method;
 use serde_json::Value;
 use trueup_model::{Condition, IntentKey, IntentRecord};
 

@@ -1,7 +1,7 @@
 //! `trueup delete`: forget an intent.
 
 use clap::Subcommand;
-use reqwest::Method;
+use trueup_client::Method;
 use serde_json::Value;
 use trueup_model::IntentKey;
 

@@ -1,7 +1,7 @@
 //! `trueup key`: API keys.
 
 use clap::Subcommand;
-use reqwest::Method;
+use trueup_client::Method;
 use serde_json::{Value, json};
 use trueup_model::Time;
 

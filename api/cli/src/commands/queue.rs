@@ -6,7 +6,7 @@ mod job;
 mod top;
 
 use clap::Subcommand;
-use reqwest::Method;
+use trueup_client::Method;
 use serde_json::Value;
 use trueup_server::queues::{QueueJobs, QueueList};
 

@@ -2,10 +2,9 @@
 
 pub(super) mod progress;
 
-use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use trueup_client::Ask;
+use trueup_client::{Ask, Method};
 use trueup_model::IntentKey;
 
 use crate::args::Output;

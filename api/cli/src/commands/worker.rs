@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use reqwest::Method;
+use trueup_client::Method;
 use serde_json::Value;
 use trueup_server::workers::{Drained, WorkerList};
 

@@ -5,11 +5,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::Value;
 use trueup_boot::embedded::{Options as RedisOptions, Redis};
-use trueup_model::SystemClock;
+use trueup_model::{Clock as _, SystemClock};
 use trueup_simulators::{Options, Seed, Simulator, client_id, client_secret};
 
 use super::process::{Process, SOON, pump};
@@ -114,8 +113,8 @@ impl Town {
 
     /// Waits until one of the daemons has ended; its status.
     pub(crate) fn ended(&mut self) -> i32 {
-        let until = Instant::now() + SOON;
-        while Instant::now() < until {
+        let until = SystemClock.now() + SOON;
+        while SystemClock.now() < until {
             for process in &mut self.processes {
                 if let Some(status) = process.try_wait() {
                     return status;
@@ -140,13 +139,13 @@ impl Town {
 
     /// Asks the command line until it says so.
     pub(crate) fn until(&self, line: &str, is: impl Fn(&Value) -> bool) {
-        let end = Instant::now() + SOON;
+        let end = SystemClock.now() + SOON;
         loop {
             let said = self.json(line);
             if is(&said) {
                 return;
             }
-            assert!(Instant::now() < end, "{line}: {said:#}");
+            assert!(SystemClock.now() < end, "{line}: {said:#}");
         }
     }
 

@@ -117,7 +117,7 @@ pub(crate) async fn figures(report: &mut Report) -> anyhow::Result<()> {
             .map_err(|e| anyhow::anyhow!("{}: {e}; `make bench` builds it", program.display()))?;
         let path = "/v1/reconciliations";
         alive.push(
-            drive(&api.address, CALLERS, ONE_BY_ONE, "ok", |_| ("GET", "/healthz", String::new())).await?.0,
+            drive(&api.address, CALLERS, ONE_BY_ONE, "live", |_| ("GET", "/healthz", String::new())).await?.0,
         );
         let asked = move |n: usize| {
             ("POST", path, json!({"intent": format!("acme/i{:05}", n % INTENTS)}).to_string())

@@ -7,9 +7,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use reqwest::Method;
 use serde_json::Value;
-use trueup_client::{Error, EventStream, Message};
+use trueup_client::{Error, EventStream, Message, Method};
 use trueup_model::{Event, Time};
 
 use super::shown::{on_signal, try_write};

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use reqwest::Method;
+use trueup_client::Method;
 use serde_json::{Value, json};
 use trueup_server::queues::QueueList;
 use trueup_server::selection::Acted;

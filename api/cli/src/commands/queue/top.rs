@@ -8,7 +8,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use reqwest::Method;
+use trueup_client::Method;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use trueup_server::queues::{QueueJobs, QueueList};
