@@ -150,9 +150,10 @@ mod tests {
             ("trueup-server", "apalis-redis", false, true),
             ("trueup-engine", "redis", false, false),
             ("trueup-tests", "redis", false, false),
-            ("trueup-server", "reqwest", false, true),
-            ("trueup-server", "reqwest", true, false),
+            ("trueup-workflows", "reqwest", false, true),
+            ("trueup-workflows", "reqwest", true, false),
             ("trueup-runner", "reqwest", false, true),
+            ("trueup", "reqwest", false, true),
             ("trueup-planes", "reqwest", false, false),
         ] {
             assert_eq!(complains(from, to, dev), wrong, "{from} -> {to} dev={dev}");
