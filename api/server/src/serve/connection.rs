@@ -21,6 +21,10 @@ const MAX_HEADERS: usize = 100;
 const MAX_HEAD: usize = 64 * 1024;
 /// Bytes of an answer that wait in the system for who reads slowly.
 const SEND_BUFFER: usize = 128 * 1024;
+/// And of those, bytes that the other end has no room for: thousands who read nothing must not fill the system's memory for
+/// connections, which all of them share.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 16 * 1024;
 /// How long they wait for who reads nothing: then the connection is over.
 #[cfg(target_os = "linux")]
 const UNREAD: Duration = Duration::from_secs(60);
@@ -75,7 +79,10 @@ fn bound(stream: &TcpStream) {
     // Where a system has no such bounds it has its own.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(UNREAD));
+    {
+        let _ = socket.set_tcp_notsent_lowat(UNSENT);
+        let _ = socket.set_tcp_user_timeout(Some(UNREAD));
+    }
 }
 
 /// The routes, told who is at the other end.

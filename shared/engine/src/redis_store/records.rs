@@ -14,6 +14,11 @@ use crate::store::{EventFilter, Page};
 /// Entries read in one go while looking for events that match.
 const CHUNK: usize = 500;
 
+/// Entries to read where `missing` events are still wanted: no more than those if every event matches.
+fn chunk(filter: &EventFilter, missing: usize) -> usize {
+    if *filter == EventFilter::default() { CHUNK.min(missing) } else { CHUNK }
+}
+
 /// `(id, [(field, value)])`, as a stream answers.
 type Entry = (String, Vec<(String, Vec<u8>)>);
 
@@ -113,13 +118,14 @@ impl RedisStore {
         for (p, keys) in self.every_partition().filter(|(p, _)| filter.may_be_in(*p, self.partitions)) {
             let mut from = after.get(&p.0).map_or(0, |seq| seq + 1);
             while found.len() < limit {
+                let count = chunk(filter, limit - found.len());
                 let mut cmd = redis::cmd("XRANGE");
-                cmd.arg(keys.events()).arg(format!("0-{from}")).arg("+").arg("COUNT").arg(CHUNK);
-                let chunk = self.read_events(&cmd).await?;
-                let Some(last) = chunk.last() else { break };
+                cmd.arg(keys.events()).arg(format!("0-{from}")).arg("+").arg("COUNT").arg(count);
+                let read = self.read_events(&cmd).await?;
+                let Some(last) = read.last() else { break };
                 from = last.seq + 1;
-                let ended = chunk.len() < CHUNK;
-                found.extend(chunk.into_iter().filter(|e| filter.admits(e)).map(|e| (p, e)));
+                let ended = read.len() < count;
+                found.extend(read.into_iter().filter(|e| filter.admits(e)).map(|e| (p, e)));
                 if ended {
                     break;
                 }
@@ -138,13 +144,14 @@ impl RedisStore {
         for (p, keys) in self.every_partition().filter(|(p, _)| filter.may_be_in(*p, self.partitions)) {
             let (mut to, mut here) = ("+".to_owned(), Vec::new());
             while here.len() < limit {
+                let count = chunk(filter, limit - here.len());
                 let mut cmd = redis::cmd("XREVRANGE");
-                cmd.arg(keys.events()).arg(&to).arg("-").arg("COUNT").arg(CHUNK);
-                let chunk = self.read_events(&cmd).await?;
-                let Some(first) = chunk.last() else { break };
+                cmd.arg(keys.events()).arg(&to).arg("-").arg("COUNT").arg(count);
+                let read = self.read_events(&cmd).await?;
+                let Some(first) = read.last() else { break };
                 to = format!("(0-{}", first.seq);
-                let ended = chunk.len() < CHUNK;
-                here.extend(chunk.into_iter().filter(|e| filter.admits(e)).map(|e| (p, e)));
+                let ended = read.len() < count;
+                here.extend(read.into_iter().filter(|e| filter.admits(e)).map(|e| (p, e)));
                 if ended {
                     break;
                 }
