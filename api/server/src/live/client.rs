@@ -10,14 +10,12 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures::StreamExt as _;
 use serde_json::json;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
 use trueup_engine::EngineError;
 use trueup_engine::store::{EventFilter, Store};
 use trueup_model::{Event, Partition};
 
 use super::reader::{frame, message};
-use super::turn::Turn;
 use super::{BUFFER, LIFE, Live, Position, Sent, no_place};
 use crate::Problem;
 use crate::identity::Access;
@@ -121,7 +119,7 @@ impl Client {
 
     async fn follow(&mut self, mut ring: broadcast::Receiver<Arc<[Sent]>>, mut now: Position) -> End {
         let hello = format!("retry: {}\nid: {}\n: following\n\n", RETRY.as_millis(), self.at);
-        if let Err(end) = self.say(hello.into()).await {
+        if let Err(end) = self.send(hello.into()).await {
             return end;
         }
         loop {
@@ -149,18 +147,17 @@ impl Client {
                 let read = self.store.events(&EventFilter::default(), self.at.as_map(), PAGE).await;
                 read.map_err(End::Store)?
             };
-            let (mut moved, live) = (false, self.live.clone());
-            let mut turn = Turn::of(&live.turns);
+            let mut moved = false;
             for (p, event) in page {
                 moved = true;
                 let next = self.at.get(p.0) + 1;
                 if event.seq > next && next > 1 {
                     let why = "these events are not in the store any more; look for them in the archive";
-                    self.send(gap(p, next, event.seq - 1, why), &mut turn).await?;
+                    self.send(gap(p, next, event.seq - 1, why)).await?;
                 }
                 if self.filter.admits(&event) {
                     let bytes = frame(p, &event, &self.at.moved(p.0, event.seq));
-                    self.send(bytes, &mut turn).await?;
+                    self.send(bytes).await?;
                 }
                 self.at.set(p.0, event.seq);
             }
@@ -185,7 +182,7 @@ impl Client {
             let end = ends.get(p);
             if seen > end {
                 let why = "the stream ends before the position given: it is of another store, or this one lost its newest events";
-                self.say(gap(Partition(p), end + 1, seen, why)).await?;
+                self.send(gap(Partition(p), end + 1, seen, why)).await?;
                 self.at.set(p, end);
             }
         }
@@ -194,7 +191,7 @@ impl Client {
 
     /// Feeds from the ring. `Ok`: it has run ahead.
     async fn listen(&mut self, ring: &mut broadcast::Receiver<Arc<[Sent]>>) -> Result<(), End> {
-        let (to, live) = (self.to.clone(), self.live.clone());
+        let to = self.to.clone();
         loop {
             let next = tokio::select! {
                 next = tokio::time::timeout(self.live.pace.beat, ring.recv()) => next,
@@ -202,20 +199,19 @@ impl Client {
             };
             match next {
                 Ok(Ok(batch)) => {
-                    let mut turn = Turn::of(&live.turns);
                     for sent in batch.iter() {
-                        self.pass_on(sent, &mut turn).await?;
+                        self.pass_on(sent).await?;
                     }
                 }
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) => return Ok(()),
                 Ok(Err(broadcast::error::RecvError::Closed)) => return Err(End::Stopping),
                 // With the position, so that a filter that lets little through does not make coming back costly.
-                Err(_) => self.say(format!(": still following\nid: {}\n\n", self.at).into()).await?,
+                Err(_) => self.send(format!(": still following\nid: {}\n\n", self.at).into()).await?,
             }
         }
     }
 
-    async fn pass_on(&mut self, sent: &Sent, turn: &mut Turn<'_>) -> Result<(), End> {
+    async fn pass_on(&mut self, sent: &Sent) -> Result<(), End> {
         let (p, seq) = (sent.partition, sent.event.seq);
         if self.ahead.get(&p.0).is_some_and(|known| seq >= *known) {
             self.ahead.remove(&p.0);
@@ -230,34 +226,18 @@ impl Client {
             } else {
                 frame(p, &sent.event, &self.at.moved(p.0, seq))
             };
-            self.send(bytes, turn).await?;
+            self.send(bytes).await?;
         }
         // Only now: what could not be sent is to come again.
         self.at.set(p.0, seq);
         Ok(())
     }
 
-    /// One message alone.
-    async fn say(&self, bytes: Bytes) -> Result<(), End> {
-        self.send(bytes, &mut Turn::of(&self.live.turns)).await
-    }
-
-    /// In its turn, which is given up while the client does not read.
-    async fn send(&self, bytes: Bytes, turn: &mut Turn<'_>) -> Result<(), End> {
-        turn.begin().await;
-        let bytes = match self.to.try_send(bytes) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Closed(_)) => return Err(End::Gone),
-            Err(TrySendError::Full(bytes)) => bytes,
-        };
-        turn.end();
-        let place = match tokio::time::timeout(self.live.pace.patience, self.to.reserve()).await {
-            Ok(place) => place.map_err(|_| End::Gone)?,
-            Err(_) => return Err(End::TooSlow),
-        };
-        turn.begin().await;
-        place.send(bytes);
-        Ok(())
+    async fn send(&self, bytes: Bytes) -> Result<(), End> {
+        match tokio::time::timeout(self.live.pace.patience, self.to.send(bytes)).await {
+            Ok(sent) => sent.map_err(|_| End::Gone),
+            Err(_) => Err(End::TooSlow),
+        }
     }
 
     fn last_word(&self, end: &End) -> Option<Bytes> {

@@ -12,13 +12,11 @@
 //!   the archive) it is told so.
 //! - Memory: the ring, and [`BUFFER`] references per client. Who reads nothing for [`PATIENCE`] is dropped with an event that
 //!   says so, and its place is free. At most [`MAX_CLIENTS`].
-//! - Other requests do not wait behind a burst: [`FED`] clients are fed at a time, and who waits for its client is none of them.
 //! - The id of each event is the position behind it in all partitions: whoever sends it back misses nothing.
 
 mod client;
 mod position;
 mod reader;
-mod turn;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,8 +47,6 @@ const BUFFER: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Clients that read the store at once.
 const CATCHING_UP: usize = 8;
-/// Clients that are fed at once: enough for every core, few beside the requests that want to be answered meanwhile.
-const FED: usize = 32;
 /// How often the reader looks.
 const LOOK: Duration = Duration::from_millis(250);
 /// Silence after which a client is told that it still follows.
@@ -84,7 +80,6 @@ pub(crate) struct Live {
     open: Levels,
     clients: usize,
     catching_up: Semaphore,
-    turns: Semaphore,
     ended: watch::Sender<bool>,
     pace: Pace,
 }
@@ -117,7 +112,6 @@ impl Live {
             ),
             clients,
             catching_up: Semaphore::new(CATCHING_UP),
-            turns: Semaphore::new(FED),
             ended: watch::Sender::new(false),
             pace,
         }
