@@ -8,7 +8,7 @@
 //! let ask = Ask::Selected { tenant: "acme".into(), selector: Some("ring=prod".into()) };
 //! let once = RequestReconciliation { idempotency_key: Some("release-4711".into()) };
 //! let handle = client.request_reconciliation(&ask, &once).await?.body;
-//! let until_done = GetReconciliation { wait: Some(60) };
+//! let until_done = GetReconciliation { wait: Some("25s".into()) };
 //! let seen = client.get_reconciliation(&handle.id.to_string(), &until_done).await?.body;
 //! println!("{} of {} are done", seen.progress.finished.in_sync, handle.accepted);
 //! # Ok(())

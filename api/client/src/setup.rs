@@ -9,7 +9,7 @@ use reqwest::{Method, Url};
 use crate::Request;
 use crate::error::{Error, Setting};
 
-/// Longest time for one answer; the server gives up after 30 s, and waits for at most 60 s when it is asked to.
+/// Longest time for one answer; the server gives up after 30 s.
 const TIMEOUT: Duration = Duration::from_secs(75);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -26,17 +26,26 @@ pub struct EventStream {
     response: Response,
     base: String,
     parser: Parser,
+    /// Of the last message that was handed out.
+    handed: Option<String>,
 }
 
 impl EventStream {
     pub(crate) fn new(response: Response, base: String) -> Self {
-        Self { response, base, parser: Parser::default() }
+        Self { response, base, parser: Parser::default(), handed: None }
+    }
+
+    /// The position behind everything that was handed out: give it as `Last-Event-ID` when coming back, and nothing is missed.
+    /// The API says it when a stream begins, and from time to time where nothing happens.
+    pub fn position(&self) -> Option<&str> {
+        if self.parser.ready.is_empty() { self.parser.position.as_deref() } else { self.handed.as_deref() }
     }
 
     /// The next message; `None` when the stream ended. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<Message>, Error> {
         loop {
             if let Some(message) = self.parser.ready.pop_front() {
+                self.handed.clone_from(&message.id);
                 return Ok(Some(message));
             }
             match self.response.chunk().await.map_err(|e| Error::unreachable(&self.base, &e))? {
@@ -56,6 +65,8 @@ struct Parser {
     /// A line that is not whole yet.
     line: Vec<u8>,
     message: Message,
+    /// Behind the last message, which may have been an id alone.
+    position: Option<String>,
     ready: VecDeque<Message>,
 }
 
@@ -77,6 +88,7 @@ impl Parser {
 
     fn line(&mut self, line: &str) {
         if line.is_empty() {
+            self.position.clone_from(&self.message.id);
             let next = Message { id: self.message.id.clone(), ..Message::default() };
             let mut message = std::mem::replace(&mut self.message, next);
             // Without data it is none: a comment, or an id alone.
@@ -124,6 +136,13 @@ mod tests {
         for size in [1, 2, 3, 7, 1000] {
             assert_eq!(parsed(text, size), expected, "in chunks of {size}");
         }
+    }
+
+    #[test]
+    fn a_position_alone_is_known_and_one_that_is_not_whole_is_not() {
+        let mut parser = Parser::default();
+        assert!(parser.take(b"retry: 2000\nid: 0:7\n: following\n\nid: 0:8\ndata: x\n"));
+        assert_eq!((parser.position.as_deref(), parser.ready.len()), (Some("0:7"), 0));
     }
 
     #[test]

@@ -130,13 +130,16 @@ impl<'a> Follow<'a> {
 
     async fn read(&mut self, stream: &mut EventStream) -> Result<End, Failure> {
         loop {
-            let message = match stream.next().await {
+            let next = stream.next().await;
+            // Known from the beginning: a stream says where it is before anything happens.
+            self.at = stream.position().map(str::to_owned).or(self.at.take());
+            let message = match next {
                 Ok(Some(message)) => message,
                 Ok(None) => return Ok(End::Cut(None)),
                 Err(Error::Unreachable { why, .. }) => return Ok(End::Cut(Some(why))),
                 Err(error) => return Err(error.into()),
             };
-            let Message { event, data, id } = message;
+            let Message { event, data, .. } = message;
             let data: Value = serde_json::from_str(&data).unwrap_or_default();
             match event.as_str() {
                 // It ends from time to time so that it is asked anew who may read: no news.
@@ -155,7 +158,6 @@ impl<'a> Follow<'a> {
                     }
                 }
             }
-            self.at = id.or(self.at.take());
         }
     }
 

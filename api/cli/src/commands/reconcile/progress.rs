@@ -60,13 +60,13 @@ impl View {
     }
 
     fn looked_at(&self) -> u64 {
-        self.accepted.saturating_sub(self.progress.waiting + self.progress.running)
+        let f = &self.progress.finished;
+        f.in_sync + f.drifted + f.stale + f.unreachable + f.unknown
     }
 
-    /// Nothing was found that is not as it was meant.
+    /// All of it was looked at, and is as it was meant.
     fn is_well(&self) -> bool {
-        let f = &self.progress.finished;
-        self.done && f.drifted + f.stale + f.unreachable + f.unknown == 0
+        self.done && self.progress.finished.in_sync == self.accepted
     }
 
     /// `988 in sync, 12 drifted`.
