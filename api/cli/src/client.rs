@@ -139,5 +139,6 @@ fn of_problem(problem: Problem, text: String) -> Failure {
             problem.errors.iter().take(20).map(|f| format!("{}: {}", f.pointer, f.detail)).collect();
     }
     failure.correlation_id = problem.correlation_id;
+    failure.status = Some(problem.status);
     failure
 }

@@ -1,12 +1,13 @@
 //! What every command gets: the API's client, and where and how to write.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use crate::args::{Form, Global, Output};
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::profiles::Profiles;
 use crate::reach::Reach;
 use crate::table::Table;
@@ -21,24 +22,46 @@ pub(crate) struct Context {
     pub(crate) reach: Reach,
     /// stdout is a terminal and nobody asked for no colour.
     pub(crate) colour: bool,
+    /// Why the result, or a part of it, could not be written.
+    unwritten: OnceLock<String>,
 }
 
 impl Context {
-    /// `changes_profiles`: the profile that is named need not be there yet.
-    pub(crate) fn new(global: &Global, changes_profiles: bool) -> Result<Self, Failure> {
+    /// `changes_profiles`: the profile that is named need not be there yet. `spared`: the command asks no API.
+    pub(crate) fn new(global: &Global, changes_profiles: bool, spared: bool) -> Result<Self, Failure> {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         let colour = std::io::stdout().is_terminal() && !no_colour && !dumb;
-        let profiles = Profiles::load()?;
+        let profiles = match Profiles::load() {
+            // Neither URL nor key would come from there.
+            Err(e) if spared || (global.url.is_some() && global.profile.is_none()) => {
+                let _ = writeln!(std::io::stderr().lock(), "warning: profiles are not used: {}", e.what);
+                Profiles::default()
+            }
+            loaded => loaded?,
+        };
         let reach = Reach::of(global, &profiles, changes_profiles)?;
         let client = reach.client(reach.key.clone())?;
         let output = global.output.into();
-        Ok(Self { client, output, form: global.output, profiles, reach, colour })
+        Ok(Self { client, output, form: global.output, profiles, reach, colour, unwritten: OnceLock::new() })
     }
 
-    /// The result. A reader that went away (`| head`) is no error.
+    /// The result. A reader that went away (`| head`) is no error; a full disk is one, which [`Self::written`] tells.
     pub(crate) fn write(&self, text: &str) {
-        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+        let mut out = std::io::stdout().lock();
+        if let Err(e) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+            && e.kind() != ErrorKind::BrokenPipe
+        {
+            let _ = self.unwritten.set(e.to_string());
+        }
+    }
+
+    /// Whether all that was to be written was.
+    pub(crate) fn written(&self) -> Result<(), Failure> {
+        let Some(why) = self.unwritten.get() else { return Ok(()) };
+        Err(Failure::new(Exit::Failed, format!("the result could not be written: {why}")).advise(
+            "what was asked for was done all the same; look at it again with the command that shows it",
+        ))
     }
 
     /// More columns are asked for.

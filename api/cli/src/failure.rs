@@ -26,11 +26,13 @@ pub(crate) struct Failure {
     pub(crate) advice: Option<String>,
     pub(crate) correlation_id: Option<String>,
     pub(crate) exit: Exit,
+    /// HTTP status, if the API answered with one.
+    pub(crate) status: Option<u16>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { what: what.into(), places: Vec::new(), advice: None, correlation_id: None, exit }
+        Self { what: what.into(), places: Vec::new(), advice: None, correlation_id: None, exit, status: None }
     }
     pub(crate) fn usage(what: impl Into<String>) -> Self {
         Self::new(Exit::Usage, what)

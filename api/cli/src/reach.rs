@@ -3,6 +3,8 @@
 //! # Guarantees
 //! The key of a profile is only ever sent to the URL of that profile.
 
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::args::{DEFAULT_URL, Global};
@@ -58,6 +60,14 @@ impl Reach {
 
 /// A key in a file, without the blanks around it.
 pub(crate) fn key_in(path: &Path, place: &str) -> Result<String, Failure> {
+    // A mounted secret may be so on purpose, so it is used; who did not mean it is told.
+    if std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o007 != 0) {
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "warning: everybody on this host can read {0}: chmod 600 {0}",
+            path.display()
+        );
+    }
     let text = std::fs::read_to_string(path)
         .map_err(|e| Failure::usage(format!("{}: {e}", path.display())).at(place))?;
     match text.trim() {

@@ -221,7 +221,7 @@ pub(crate) fn details(data: &Value) -> String {
 }
 
 /// One intent in full.
-pub(crate) fn intent(r: &IntentRecord, now: Time) -> Table {
+pub(crate) fn intent(r: &IntentRecord, because: Option<&str>, now: Time) -> Table {
     let (i, s) = (&r.intent, &r.state);
     let mut table = Table::new(&["FIELD", "VALUE"]);
     let mut row = |field: &str, value: Cell| table.row([field.into(), value]);
@@ -237,8 +237,10 @@ pub(crate) fn intent(r: &IntentRecord, now: Time) -> Table {
     row("status", wire(&i.status).into());
     row("privileged", if i.privileged { "yes".into() } else { "no".into() });
     row("generation", r.generation.to_string().into());
+    row("target", wire(&i.target).into());
     row("desired", wire(&i.desired).into());
     row("condition", condition(s.condition));
+    row("because", because.unwrap_or_default().into());
     row("since", at(s.since).into());
     row("checked", at(s.checked_at).into());
     row("next look", at(s.due()).into());

@@ -62,6 +62,12 @@ impl Builder {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong(Setting::Url, format!("'{url}' is not an http or https URL")));
         }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(wrong(
+                Setting::Url,
+                "a user or password in the URL is not how the API lets somebody in".into(),
+            ));
+        }
         let mut headers = HeaderMap::new();
         if let Some(key) = &self.key {
             if base.scheme() == "http" && !is_loopback(&base) {

@@ -5,14 +5,15 @@
 //! with `Idempotency-Replayed: true`.
 //!
 //! # Guarantees
-//! - A key belongs to who sent it and to the route. Same key, other request: 422. While the first is being answered: 409.
+//! - A key belongs to who sent it and to the route. Same key, other request: 422 while the first is remembered, and an operation
+//!   of its own once it is not. While the first is being answered: 409.
 //! - What succeeded (2xx) is remembered for 24 h; of more than 100,000 keys, or 64 MiB of answers, the oldest are forgotten
 //!   earlier. An answer above 1 MiB, or with a secret, is not remembered. What was refused or failed has changed nothing, is not remembered, and is
 //!   judged anew.
 //! - Without the header nothing changes and nothing is asked of the store. Where an answer shows a secret (API keys) it is never
 //!   remembered, and the header changes nothing.
 //! - A process that dies before it has answered leaves a claim, which ends after a minute. The request is then carried out
-//!   again; what it makes has ids derived from the key, so what was made before is found, not doubled.
+//!   again; what it makes has ids derived from the key and the content, so what was made before is found, not doubled.
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest as _, MatchedPath, Request, State};
@@ -36,7 +37,9 @@ const MAX_KEY: usize = 255;
 /// Headers of an answer that belong to it.
 const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
 
-/// Routes whose answers show a secret, which nobody may keep.
+/// Routes whose answers show a secret, which nobody may keep: known before the handler runs, so that no key is claimed there and
+/// the document offers none. The [`Secret`] beside an answer comes from where the secret is made: should a route be missing
+/// here, its answer is still not stored. Each fails safe without the other.
 pub(crate) const SECRET: [&str; 2] = ["/v1/keys", "/v1/keys/{id}/rotate"];
 
 /// Beside a request that has a key: what all its tries have in common, for ids that are derived.
@@ -84,7 +87,8 @@ async fn answered(state: &ApiState, request: Request, next: Next) -> Result<Resp
         Ok(other) => return taken(other, &key).map_err(refused),
         Err(e) => return Err(refused(Problem::from(e))),
     }
-    let operation = Operation(CorrelationId::derive(&["once", &held.scope]));
+    // Of the content too: the key may come again with another one when its answer was not kept, and that is another operation.
+    let operation = Operation(CorrelationId::derive(&["once", &held.scope, &held.fingerprint]));
     let given = parts.headers.get(CORRELATION_HEADER).and_then(|v| v.to_str().ok());
     // Who names no correlation has the key for one, where it can be one.
     let correlation = match given.and_then(CorrelationId::parse) {

@@ -217,6 +217,42 @@ async fn known_keys_are_believed_while_the_issuer_is_away_but_not_for_ever() {
     whoami(&api, &token).await.is_problem(503, "issuer-unavailable");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_hangs_keeps_nobody_waiting_whose_key_is_known() {
+    let issuer = Issuer::start().await;
+    let (api, _) = api(&issuer.url);
+    let token = issuer.signers().remove(0).token(&claims(&issuer));
+    assert_eq!(whoami(&api, &token).await.status, 200);
+    issuer.hang();
+    tokio::time::advance(std::time::Duration::from_secs(2 * 3600)).await;
+    let began = tokio::time::Instant::now();
+    // The first one has the keys asked for; the second comes while that takes its time.
+    for _ in 0..2 {
+        assert_eq!(whoami(&api, &token).await.status, 200);
+    }
+    assert_eq!(began.elapsed().as_secs(), 0, "waited for the issuer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_old_are_fetched_anew_behind_the_answer() {
+    let issuer = Issuer::start().await;
+    let (api, _) = api(&issuer.url);
+    let token = issuer.signers().remove(0).token(&claims(&issuer));
+    assert_eq!(whoami(&api, &token).await.status, 200);
+    issuer.rotate("next");
+    tokio::time::advance(std::time::Duration::from_secs(2 * 3600)).await;
+    // From here on as it really passes: the fetch has its own time.
+    tokio::time::resume();
+    assert_eq!(whoami(&api, &token).await.status, 200, "by the keys that were known");
+    let withdrawn = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        while whoami(&api, &token).await.status != 401 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(withdrawn.await.is_ok(), "the withdrawn key is believed for ever");
+    assert_eq!(issuer.asked(), 2);
+}
+
 #[test]
 fn an_issuer_is_https_or_on_this_host() {
     let _ = rustls::crypto::ring::default_provider().install_default();

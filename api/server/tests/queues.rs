@@ -98,6 +98,27 @@ async fn many_are_retried_by_a_filter_at_a_rate() {
     assert_eq!(selection, "state=dead tenant=acme reason~timeout older-than=0s");
 }
 
+/// Each of them died by its worker's clock, which need not be the API's.
+#[tokio::test]
+async fn all_that_are_dead_are_retried_by_an_api_whose_clock_is_wrong() {
+    for minutes in [-5, 0, 5] {
+        let (store, clock) = fleet::empty(1);
+        bury(store.as_ref(), 300).await;
+        let wrong = trueup_model::ManualClock::at(clock.now() + trueup_model::Duration::minutes(minutes));
+        let api = api(&store, wrong);
+        let (mut changed, mut cursor) = (0, Value::Null);
+        loop {
+            let part = act(&api, "/v1/queues/emit/retry", json!({"all": true, "cursor": cursor})).await.body;
+            changed += part["changed"].as_u64().unwrap();
+            cursor = part["next"].clone();
+            if cursor.is_null() {
+                break;
+            }
+        }
+        assert_eq!(changed, 300, "{minutes} minutes off");
+    }
+}
+
 #[tokio::test]
 async fn a_selection_of_very_many_is_answered_in_bounded_parts() {
     let (store, clock) = fleet::empty(1);

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use trueup_engine::Store;
 use trueup_engine::memory::MemoryStore;
-use trueup_engine::store::JobState;
-use trueup_model::{IntentKey, Queue, StepName};
+use trueup_engine::store::{JobState, NewJob};
+use trueup_model::job::{Check, Query, Span};
+use trueup_model::{IntentKey, Job, Queue, StepName};
 use trueup_server::{ApiState, router};
 
 /// Tenants acme (40, the last one paused), zeta (3).
@@ -182,6 +183,27 @@ async fn the_same_key_is_carried_out_once_and_answered_the_same() {
     send(&api, keyed("/v1/reconciliations", "two words", body)).await.is_problem(400, "parameters");
 }
 
+/// The answer is too large to be kept, so the key is free again: 202 has to mean stored all the same.
+#[tokio::test]
+async fn a_key_whose_answer_was_not_kept_does_not_hide_another_request() {
+    let (api, store) = world().await;
+    let lines = |name: &str| format!("\"{name}\"\n").repeat(40_000);
+    let ask = async |name: &str| {
+        let mut request = keyed("/v1/reconciliations", "k", &lines(name));
+        request.headers_mut().insert("content-type", "application/x-ndjson".parse().unwrap());
+        send(&api, request).await
+    };
+    let (first, again) = (ask("acme/i01").await, ask("acme/i01").await);
+    assert_eq!((first.status.as_u16(), again.header("idempotency-replayed")), (202, ""), "not kept");
+    assert_eq!(again.body["id"], first.body["id"], "the same request is found by its id");
+    assert_eq!(swept(&store).await, ["acme/i01"]);
+
+    let other = ask("acme/i02").await;
+    assert_eq!(other.status.as_u16(), 202);
+    assert_ne!(other.body["id"], first.body["id"]);
+    assert_eq!(swept(&store).await, ["acme/i01", "acme/i02"]);
+}
+
 #[tokio::test]
 async fn a_refusal_is_judged_anew() {
     let (api, store) = world().await;
@@ -229,6 +251,17 @@ async fn runs_that_go_on_are_listed_and_told() {
     let story = get(&api, &format!("/v1/runs/{id}?intent=acme/i05")).await.body;
     assert_eq!((&story["number"], &story["active"]["trigger"]), (&json!(1), &json!("request")));
     assert_eq!(story["events"][0]["event_type"], "DRIFT_DETECTED");
+    // By the name of another intent it is not there, whoever works for it.
+    let check =
+        Check { intent: key.clone(), run: id.clone(), target: record.intent.target, newer_than: None };
+    let swept = Span { from: fleet::start(), to: fleet::start(), link: None };
+    let plane = trueup_model::PlaneKind::Intune;
+    let query = Job::Query(Query { tenant: "acme".into(), plane, checks: vec![check], swept });
+    let queue = Queue::new(StepName::Query, Some(plane)).unwrap();
+    let job = NewJob::of(trueup_model::JobId::derive(&["q"]), queue, &query, None);
+    store.enqueue(key.partition(4), &[job]).await.unwrap();
+    assert_eq!(get(&api, &format!("/v1/runs/{id}")).await.body["jobs"].as_array().unwrap().len(), 1);
+    get(&api, &format!("/v1/runs/{id}?intent=zeta/z0")).await.is_problem(404, "not-found");
     get(&api, "/v1/runs/run_none").await.is_problem(404, "not-found").says("?intent=");
     get(&api, "/v1/runs/run_none?intent=acme/i05").await.is_problem(404, "not-found");
     assert_eq!(ask(&api, Method::POST, "/v1/runs").await.status.as_u16(), 405);

@@ -210,14 +210,18 @@ pub trait Operations: Send + Sync {
         why: &str,
     ) -> Result<u64>;
 
+    /// When the newest of the dead jobs of a queue died, by the clock of the worker that ended it.
+    async fn newest_death(&self, queue: Queue) -> Result<Option<Time>>;
+
     /// Where each of these jobs is, if it exists. One round trip.
     async fn whereabouts(&self, jobs: &[JobId]) -> Result<Vec<Option<(Partition, Queue)>>>;
 
     async fn flow(&self) -> Result<Flow>;
 
-    /// Keeps what a worker says of itself; returns whether it is asked to leave.
+    /// Keeps what a worker says of itself, until it is declared dead in partition 0; returns whether it is asked to leave.
+    /// Nothing is kept of a worker that does not beat there.
     async fn report(&self, who: &Incarnation, report: &WorkerReport) -> Result<bool>;
-    /// What the workers said last, and whether each was asked to leave.
+    /// What the workers said last, and whether each was asked to leave. One whose report cannot be read is left out.
     async fn reports(&self) -> Result<BTreeMap<Incarnation, (WorkerReport, bool)>>;
     /// Forgets what a worker said, since it has left.
     async fn forget(&self, who: &Incarnation) -> Result<()>;
@@ -292,6 +296,9 @@ impl Operations for NoOperations {
         _: &By,
         _: &str,
     ) -> Result<u64> {
+        none()
+    }
+    async fn newest_death(&self, _: Queue) -> Result<Option<Time>> {
         none()
     }
     async fn whereabouts(&self, _: &[JobId]) -> Result<Vec<Option<(Partition, Queue)>>> {

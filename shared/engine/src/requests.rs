@@ -230,7 +230,7 @@ pub trait Requests: Send + Sync {
     async fn reconciliation(&self, id: &ReconciliationId) -> Result<Option<Reconciliation>>;
     /// Newest first.
     async fn reconciliations(&self, cursor: Option<&str>, limit: usize) -> Result<Page<Reconciliation>>;
-    /// Chunks `from..from + n` of one, as far as there are any; at most 16.
+    /// Chunks `from..from + n` of one, as far as it has so many; at most 16. One that is lost is empty.
     async fn asked(&self, of: &Reconciliation, from: u32, n: u32) -> Result<Vec<Vec<Asked>>>;
 
     /// Sequence number of the newest event of each partition that has one: where a caller who wants to follow them begins.

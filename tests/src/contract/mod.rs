@@ -13,6 +13,7 @@
 mod blast;
 mod commit;
 mod credentials;
+mod deep;
 mod ending;
 mod enqueue;
 mod events;
@@ -250,9 +251,16 @@ suite! {$
             every_act_leaves_an_event_with_its_count
             whereabouts_of_many_are_told_at_once
             what_flows_is_counted
+            the_newest_death_is_told
+        }
+        deep {
+            what_is_discarded_leaves_no_hole_in_the_queue
+            an_act_on_all_that_match_skips_nothing_while_workers_lease
+            all_that_is_in_flight_is_looked_through
         }
         workers {
             a_worker_says_what_it_is_and_is_forgotten_when_it_leaves
+            a_worker_that_was_declared_dead_is_forgotten_though_nobody_looks
             a_worker_is_asked_to_leave_once
         }
         notices {

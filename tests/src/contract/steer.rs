@@ -177,6 +177,19 @@ pub(crate) async fn what_dies_again_meanwhile_is_not_taken_again(fresh: &dyn Fre
     assert!(found(&*store, emit(), &until(before), 9).await.is_empty());
 }
 
+pub(crate) async fn the_newest_death_is_told(fresh: &dyn Fresh) {
+    let store = fresh.store(2).await;
+    let w = worker(&*store, "w").await;
+    assert_eq!(store.operations().newest_death(emit()).await.unwrap(), None);
+    die(&*store, P, &w, &[(job("a", emit()), "why")]).await;
+    die(&*store, Partition(1), &w, &[(job("b", emit()), "why"), (job("c", emit()), "why")]).await;
+    let newest =
+        found(&*store, emit(), &JobFilter::of(JobState::Dead), 9).await.iter().filter_map(|j| j.at).max();
+    assert!(newest.is_some());
+    assert_eq!(store.operations().newest_death(emit()).await.unwrap(), newest);
+    assert_eq!(store.operations().newest_death(queue("sweep")).await.unwrap(), None);
+}
+
 pub(crate) async fn e4_a_job_is_moved_only_from_where_it_was_seen(fresh: &dyn Fresh) {
     let store = fresh.store(1).await;
     let w = worker(&*store, "w").await;

@@ -43,6 +43,26 @@ pub(crate) async fn a_worker_says_what_it_is_and_is_forgotten_when_it_leaves(fre
     assert!(operations.report(&x, &long).await.is_err(), "a report is bounded");
 }
 
+pub(crate) async fn a_worker_that_was_declared_dead_is_forgotten_though_nobody_looks(fresh: &dyn Fresh) {
+    let store = fresh.store(2).await;
+    let operations = store.operations();
+    let (asked, silent) = (worker(&*store, "asked").await, worker(&*store, "silent").await);
+    for who in [&asked, &silent] {
+        operations.report(who, &report(1)).await.unwrap();
+    }
+    assert_eq!(operations.drain(&asked, &by("op")).await.unwrap(), Drain::Asked);
+    let w = worker(&*store, "w").await;
+    fresh.lease_time_passes().await;
+    store.beat(P, &w).await.unwrap();
+    store.beat(P, &w).await.unwrap();
+    assert_eq!(operations.drain(&silent, &by("op")).await.unwrap(), Drain::Unknown);
+    // A last word that was on its way when the verdict fell is kept for nobody.
+    assert!(!operations.report(&silent, &report(1)).await.unwrap());
+    assert_eq!(operations.drain(&silent, &by("op")).await.unwrap(), Drain::Unknown);
+    assert!(!operations.report(&asked, &report(1)).await.unwrap(), "nor is it asked any more");
+    assert!(operations.reports().await.unwrap().is_empty());
+}
+
 pub(crate) async fn a_worker_is_asked_to_leave_once(fresh: &dyn Fresh) {
     let store = fresh.store(2).await;
     let w = worker(&*store, "w").await;

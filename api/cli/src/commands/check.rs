@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use trueup_client::Method;
 use serde_json::Value;
-use trueup_model::{Condition, IntentKey, IntentRecord};
+use trueup_model::{Condition, EventKind, IntentKey, IntentRecord};
 
 use crate::args::Output;
 use crate::client::{Answer, Body};
@@ -64,10 +64,31 @@ impl Args {
         match cx.output {
             Output::Json => cx.write_json(&serde_json::to_value(&record).unwrap_or_default()),
             Output::Name => cx.write_names([key.to_string().as_str()]),
-            Output::Table => cx.write(&views::intents(std::slice::from_ref(&record), now).render(cx.colour)),
+            Output::Table => {
+                cx.write(&views::intents(std::slice::from_ref(&record), now).render(cx.colour));
+                if let Some(why) = because(cx, key, record.state.condition).await {
+                    cx.note(&format!("{}: {why}", record.state.condition.as_str()));
+                }
+                if record.state.condition == Condition::Drifted {
+                    cx.note(&format!("see why with `trueup explain {key}`"));
+                }
+            }
         }
         Ok(if record.state.condition == Condition::InSync { Exit::Done } else { Exit::Unwell })
     }
+}
+
+/// Why an intent came into the condition in which it is, if an event still says so.
+pub(crate) async fn because(cx: &Context, key: &IntentKey, condition: Condition) -> Option<String> {
+    let query = [
+        ("intent", key.to_string()),
+        ("type", EventKind::ConditionChanged.as_str().to_owned()),
+        ("last", "1".to_owned()),
+    ];
+    let answer: Answer<Value> = cx.client.get(&["v1", "events"], &query).await.ok()?;
+    let data = &answer.body["items"].as_array()?.last()?["event_data"];
+    let because: Vec<&str> = data["because"].as_array()?.iter().filter_map(Value::as_str).collect();
+    (data["to"] == condition.as_str() && !because.is_empty()).then(|| because.join("; "))
 }
 
 async fn record(cx: &Context, key: &IntentKey) -> Result<Answer<IntentRecord>, Failure> {

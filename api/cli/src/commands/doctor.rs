@@ -86,9 +86,9 @@ impl Args {
             }
             Output::Json => cx.write_json(&json!({"well": bad == 0, "checks": checks})),
         }
-        // Without the API nothing else can be known: the status says so to scripts.
-        let silent = checks.first().is_some_and(|c| c.state == State::Bad);
-        Ok(if silent {
+        // Without the API or its store nothing else can be known: the status says so to scripts.
+        let away = |c: &Check| c.state == State::Bad && matches!(c.check.as_str(), "api" | "redis");
+        Ok(if checks.len() <= 2 && checks.iter().any(away) {
             Exit::Unreachable
         } else if bad > 0 {
             Exit::Unwell
@@ -101,10 +101,7 @@ impl Args {
 async fn examine(cx: &Context) -> Vec<Check> {
     let health: Answer<store::Health> = match cx.client.get(&["v1", "health"], &[]).await {
         Ok(answer) => answer,
-        Err(e) => {
-            let advice = e.advice.unwrap_or_else(|| "see the server's log".into());
-            return vec![Check::not(State::Bad, "api", e.what, advice)];
-        }
+        Err(e) => return unanswered(cx, e),
     };
     let here = SystemClock.now();
     let mut checks = vec![store::api(&health.body, cx.client.base())];
@@ -140,6 +137,20 @@ async fn examine(cx: &Context) -> Vec<Check> {
     }
     checks.extend(credentials::examine(cx, health.now).await);
     checks
+}
+
+/// What can be said where the API does not say how it is.
+fn unanswered(cx: &Context, e: Failure) -> Vec<Check> {
+    let api = || Check::ok("api", format!("something answers at {}", cx.client.base()));
+    let advice = e.advice.unwrap_or_else(|| "see the server's log".into());
+    match e.status {
+        Some(401 | 403) => vec![api(), Check::not(State::Bad, "credentials", e.what, advice)],
+        Some(503) => {
+            let advice = "see whether the Redis of `trueup serve --redis-url` runs and can be reached; it goes on by itself then";
+            vec![api(), Check::not(State::Bad, "redis", e.what, advice)]
+        }
+        _ => vec![Check::not(State::Bad, "api", e.what, advice)],
+    }
 }
 
 fn list(body: &Value) -> Vec<Value> {

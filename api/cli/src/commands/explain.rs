@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
-use trueup_model::{ApprovalState, FindingId, Time};
+use trueup_model::{ApprovalState, FindingId, IntentRecord, Time};
 use trueup_server::explain::Explanation;
 
+use super::check::because;
 use crate::args::Output;
 use crate::client::Answer;
 use crate::context::Context;
@@ -75,10 +76,20 @@ async fn of_intent(cx: &Context, tenant: &str, intent: &str) -> Result<Vec<Strin
         found.drain(..found.len().saturating_sub(1));
     }
     if found.is_empty() {
-        return Err(Failure::new(Exit::NotFound, format!("no drift was ever found on {key}"))
-            .advise(format!("see `trueup get intent {key}`: whether it exists, and when it was looked at")));
+        return Err(no_drift(cx, tenant, intent).await?);
     }
     Ok(found.iter().filter_map(|f| f["id"].as_str().map(str::to_owned)).collect())
+}
+
+/// There is nothing to explain; what is known instead. An intent that does not exist is an error of its own.
+async fn no_drift(cx: &Context, tenant: &str, intent: &str) -> Result<Failure, Failure> {
+    let path = ["v1", "intents", tenant, intent];
+    let record: IntentRecord = cx.client.get(&path, &[]).await?.body;
+    let (key, condition) = (&record.intent.key, record.state.condition);
+    let why = because(cx, key, condition).await.map(|why| format!(", because {why}")).unwrap_or_default();
+    let what = format!("no drift was ever found on {key}: it is {}{why}", words(condition.as_str()));
+    Ok(Failure::new(Exit::NotFound, what)
+        .advise(format!("`trueup get intent {key}` shows when it was looked at; `trueup check {key} --wait` looks now")))
 }
 
 /// The whole id for what may be its beginning.

@@ -5,12 +5,15 @@ mod run;
 mod shown;
 
 use clap::Subcommand;
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use trueup_engine::requests::Reconciliation;
-use trueup_model::{IntentKey, IntentRecord, Time};
+use trueup_model::{Condition, IntentKey, IntentRecord, Time};
 
+use super::check::because;
 use super::reconcile::progress;
+use crate::args::Output;
 use crate::client::{Answer, Items};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -322,9 +325,14 @@ impl Listing<'_> {
         show(self.cx, &self.watch, async || {
             let answer: Answer<Value> =
                 self.cx.client.get(&["v1", "intents", &key.tenant, &key.id], &[]).await?;
+            let condition = Condition::deserialize(&answer.body["state"]["condition"]).ok();
+            let because = match condition {
+                Some(condition) if self.cx.output == Output::Table => because(self.cx, key, condition).await,
+                _ => None,
+            };
             let table = |seen: &Value| {
                 let record: IntentRecord = views::read(std::slice::from_ref(seen))?.swap_remove(0);
-                Ok(views::intent(&record, answer.now).render(self.cx.colour))
+                Ok(views::intent(&record, because.as_deref(), answer.now).render(self.cx.colour))
             };
             Shown::of(self.cx, answer.body, |_| vec![key.to_string()], table)
         })

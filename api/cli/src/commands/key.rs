@@ -1,8 +1,13 @@
 //! `trueup key`: API keys.
 
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
 use clap::Subcommand;
-use trueup_client::Method;
 use serde_json::{Value, json};
+use trueup_client::Method;
 use trueup_model::Time;
 
 use super::whoami::joined;
@@ -16,7 +21,7 @@ use crate::text::relative;
 const EXAMPLES: &str = "\
 Examples:
   trueup key create --label ci --grant acme:operator --expires-in 30d
-  trueup key create --label ops --grant '*:admin' --output name > ops.key
+  trueup key create --label ops --grant '*:admin' --to ops.key
   trueup key ls
   trueup key rotate 3f9c2a7be01d4455 --grace 24h    the old secret works for another day
   trueup key revoke 3f9c2a7be01d4455
@@ -45,6 +50,9 @@ enum What {
         /// How long it works: 12h, 90d (default 90d)
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         expires_in: Option<u32>,
+        /// Write the key into this new file, which only you can read, instead of showing it
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
     },
     /// The keys, and when each was used
     Ls,
@@ -58,6 +66,9 @@ enum What {
         /// How long the key works from now: 12h, 90d (default: as long as before)
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         expires_in: Option<u32>,
+        /// Write the key into this new file, which only you can read, instead of showing it
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
     },
     /// Refuse a key from now on, for good
     Revoke {
@@ -104,32 +115,62 @@ fn table(items: &[Value], now: Time) -> Table {
     table
 }
 
-/// A key with its secret: the key alone on stdout, so that it can go into a file.
-fn show(cx: &Context, answer: &Answer<Value>, done: &str) {
+/// A file for a key, made before the key is: a secret that cannot be kept must not come to be.
+fn place(to: Option<PathBuf>) -> Result<Option<(PathBuf, File)>, Failure> {
+    let Some(path) = to else { return Ok(None) };
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(file) => Ok(Some((path, file))),
+        Err(e) => Err(Failure::usage(format!("{}: {e}", path.display()))
+            .at("--to")
+            .advise("name a file that is not there yet, in a folder that you can write to")),
+    }
+}
+
+/// There will be no key for it.
+fn forget(to: Option<&(PathBuf, File)>) {
+    if let Some((path, _)) = to {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// A key with its secret: into its file, or alone on stdout.
+fn show(cx: &Context, answer: &Answer<Value>, done: &str, to: Option<(PathBuf, File)>) -> Result<(), Failure> {
     let body = &answer.body;
-    let key = body["key"].as_str().unwrap_or_default();
+    let (id, key) = (body["id"].as_str().unwrap_or_default(), body["key"].as_str().unwrap_or_default());
+    if let Some((path, mut file)) = to {
+        return match file.write_all(format!("{key}\n").as_bytes()).and_then(|()| file.sync_all()) {
+            Ok(()) => {
+                cx.note(&format!("{done} key {id}; it is in {}, for --api-key-file", path.display()));
+                Ok(())
+            }
+            Err(e) => Err(Failure::new(Exit::Failed, format!("{}: {e}", path.display()))
+                .advise(format!("its secret is lost: `trueup key revoke {id}`, and make another one"))),
+        };
+    }
     match cx.output {
         Output::Json => cx.write_json(body),
         Output::Name => cx.write_names([key]),
         Output::Table => {
-            let id = body["id"].as_str().unwrap_or_default();
             cx.note(&format!("{done} key {id}; keep the secret now, it is not shown again:"));
             cx.write_names([key]);
             cx.note("use it with TRUEUP_API_KEY, or put it into a file and name that with --api-key-file");
         }
     }
+    cx.written().map_err(|e| e.advise(format!("its secret is lost: `trueup key revoke {id}`, and make another one")))
 }
 
 impl Args {
     pub(crate) async fn run(self, cx: &Context) -> Result<Exit, Failure> {
         match self.what {
-            What::Create { label, grants, expires_in } => {
+            What::Create { label, grants, expires_in, to } => {
+                let to = place(to)?;
                 let mut body = json!({"label": label, "grants": grants});
                 if let Some(s) = expires_in {
                     body["expires_in_s"] = s.into();
                 }
-                let answer = cx.client.ask(Method::POST, &["v1", "keys"], &[], Body::Json(body)).await?;
-                show(cx, &answer, "made");
+                let asked = cx.client.ask(Method::POST, &["v1", "keys"], &[], Body::Json(body)).await;
+                let answer = asked.inspect_err(|_| forget(to.as_ref()))?;
+                show(cx, &answer, "made", to)?;
             }
             What::Ls => {
                 let found = cx.client.list(&["v1", "keys"], &[], 10_000).await?;
@@ -138,18 +179,20 @@ impl Args {
                     Output::Name => cx.write_names(found.items.iter().filter_map(|i| i["id"].as_str())),
                     Output::Table => cx.write_table(
                         &table(&found.items, found.now),
-                        "there are no API keys; make one with `trueup key create`",
+                        "there are no API keys that you administer (`trueup whoami`); make one with `trueup key create`",
                     ),
                 }
             }
-            What::Rotate { id, grace, expires_in } => {
+            What::Rotate { id, grace, expires_in, to } => {
+                let to = place(to)?;
                 let mut body = json!({"grace_s": grace.unwrap_or_default()});
                 if let Some(s) = expires_in {
                     body["expires_in_s"] = s.into();
                 }
                 let path = ["v1", "keys", &id, "rotate"];
-                let answer = cx.client.ask(Method::POST, &path, &[], Body::Json(body)).await?;
-                show(cx, &answer, "rotated");
+                let asked = cx.client.ask(Method::POST, &path, &[], Body::Json(body)).await;
+                let answer = asked.inspect_err(|_| forget(to.as_ref()))?;
+                show(cx, &answer, "rotated", to)?;
             }
             What::Revoke { id } => {
                 let path = ["v1", "keys", &id];

@@ -72,4 +72,17 @@ impl Command {
     pub(crate) fn changes_profiles(&self) -> bool {
         matches!(self, Self::Login(_) | Self::Logout(_) | Self::Profile(_))
     }
+
+    /// What profiles say is nothing to it.
+    pub(crate) fn asks_no_api(&self) -> bool {
+        matches!(
+            self,
+            Self::Demo(_)
+                | Self::Dev(_)
+                | Self::Work(_)
+                | Self::Serve(_)
+                | Self::Completion(_)
+                | Self::Man(_)
+        )
+    }
 }

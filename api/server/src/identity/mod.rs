@@ -34,7 +34,8 @@ pub use permission::Permission;
 pub use policies::{Policies, SCHEMA, SHIPPED, Verdict};
 pub use principal::{Kind, Principal};
 
-/// Beside an answer that holds a secret: it is for the caller alone, so nobody keeps it to give it again.
+/// Beside an answer that holds a secret: it is for the caller alone, so nobody keeps it to give it again (`idempotency::SECRET`
+/// says why there are two marks).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secret;
 

@@ -3,10 +3,13 @@
 //! # Guarantees
 //! - A token is believed only if its signature fits a key of the issuer (`signatures.rs`), and `iss`, `aud`, `exp` and `nbf`
 //!   hold by the clock that decisions use, give or take [`SKEW`].
-//! - The issuer away: tokens whose key is known are checked all the same; the others get 503. Nothing is let in unchecked.
+//! - The issuer away or slow: tokens whose key is known are checked all the same, without waiting; the others get 503. Nothing is
+//!   let in unchecked.
 //! - Who sends tokens cannot make this process call the issuer more than once in [`keys::ASK_EVERY`].
 
 mod keys;
+
+use std::sync::Arc;
 
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde::Deserialize;
@@ -39,7 +42,7 @@ pub struct OidcOptions {
 #[derive(Debug)]
 pub struct Oidc {
     options: OidcOptions,
-    keys: Keys,
+    keys: Arc<Keys>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +65,7 @@ impl Oidc {
                 return Err(format!("the OIDC {name} is empty"));
             }
         }
-        let keys = Keys::new(&options.issuer)?;
+        let keys = Arc::new(Keys::new(&options.issuer)?);
         Ok(Self { options, keys })
     }
 

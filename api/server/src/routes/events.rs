@@ -127,7 +127,9 @@ fn positions(text: &str, partitions: u16) -> Result<BTreeMap<u16, u64>, String> 
     for part in text.split(',') {
         let pair = part
             .split_once(':')
-            .and_then(|(p, seq)| Some((p.parse::<u16>().ok()?, seq.parse::<u64>().ok()?)));
+            .and_then(|(p, seq)| Some((p.parse::<u16>().ok()?, seq.parse::<u64>().ok()?)))
+            // As far as a stream can count; what comes after it is asked for by adding one.
+            .filter(|(_, seq)| *seq <= i64::MAX.unsigned_abs());
         let Some((p, seq)) = pair else {
             return Err("expected PARTITION:SEQ[,PARTITION:SEQ…], as the last answer gave it".into());
         };
@@ -148,6 +150,10 @@ mod tests {
     #[test]
     fn positions_are_read_or_refused() {
         assert_eq!(positions("0:12,1:40", 2).unwrap(), BTreeMap::from([(0, 12), (1, 40)]));
+        assert_eq!(positions("0:9223372036854775807", 1).unwrap(), BTreeMap::from([(0, i64::MAX as u64)]));
+        for wrong in ["0:9223372036854775808", "0:18446744073709551615", "0:99999999999999999999"] {
+            assert!(positions(wrong, 1).is_err(), "{wrong}");
+        }
         for wrong in ["", "0", "0:", ":1", "0:1,", "2:1", "0:1,0:2", "-1:2", "0:x"] {
             assert!(positions(wrong, 2).is_err(), "{wrong}");
         }

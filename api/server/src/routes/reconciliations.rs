@@ -63,7 +63,8 @@ pub(crate) enum Ask {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Handle {
     pub(crate) id: ReconciliationId,
-    /// Of the runs that follow, and their events.
+    /// Of the runs that are begun for it, and their events. Where a run is under way, or the plane's queue is full, the look is
+    /// left to the next sweep, under a correlation id of its own.
     pub(crate) correlation_id: CorrelationId,
     /// Intents that will be looked at.
     pub(crate) accepted: u64,
@@ -307,7 +308,7 @@ pub(crate) async fn one(
         problem.detail += "; they are remembered for 24 h, of very many for less";
         problem
     })?;
-    let progress = Progress::until_done(&state, &head, wait.unwrap_or_default()).await?;
+    let progress = Progress::until_done(state.store.requests(), &head, wait.unwrap_or_default()).await?;
     Ok(Json(View::of(head, progress)))
 }
 

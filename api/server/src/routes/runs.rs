@@ -173,6 +173,8 @@ pub(crate) async fn one(
         problem
     };
     let key = found.filter(|key| access.sees(&key.tenant)).ok_or_else(missing)?;
+    // What works for the run of another intent is nothing about this one, and maybe not for who asks.
+    let jobs: Vec<_> = jobs.into_iter().filter(|(intent, _)| intent.as_ref() == Some(&key)).collect();
     let record = super::intents::record(&state, &key).await?;
     let active = record.as_ref().and_then(|r| Active::of(r, state.clock.now())).filter(|a| a.id == id);
     let number = record.as_ref().and_then(|r| number(r, &id));

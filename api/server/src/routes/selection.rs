@@ -1,8 +1,8 @@
 //! Which jobs an operator acts on, and acting on them.
 //!
 //! # Guarantees
-//! One request looks at a bounded number of jobs and changes at most 256, however many match; `next` goes on. What dies again
-//! after the first request is not acted on again. Each part leaves an event with the selection and its count.
+//! One request looks at a bounded number of jobs and changes at most 256, however many match; `next` goes on. What dies
+//! after the first request is not acted on, by the clocks of the workers: the newest death there was then is the end. Each part leaves an event with the selection and its count.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -89,10 +89,10 @@ fn invalid(pointer: &str, why: impl Into<String>) -> Problem {
     Problem::invalid(why.clone(), vec![Flaw::new(pointer, why)])
 }
 
-/// Where a selection goes on: the store's cursor, and when it began.
+/// Where a selection goes on: the store's cursor, and the newest death of when it began.
 fn read_cursor(text: &str) -> Option<(&str, Time)> {
-    let (place, began) = text.split_once('@')?;
-    Some((place, DateTime::from_timestamp_millis(began.parse().ok()?)?))
+    let (place, until) = text.split_once('@')?;
+    Some((place, DateTime::from_timestamp_millis(until.parse().ok()?)?))
 }
 
 pub(crate) async fn carry_out(
@@ -216,7 +216,6 @@ async fn matching(
             .ok_or_else(|| invalid("/cursor", "expected `next` of an answer to the same selection"))
     });
     let at = at.transpose()?;
-    let began = at.map_or(by.now, |(_, began)| began);
     let mut filter = JobFilter {
         tenant: given.tenant,
         plane: given.plane,
@@ -243,14 +242,24 @@ async fn matching(
         return Ok(acted);
     }
     let why = described(&filter);
-    filter.until = (from == JobState::Dead).then_some(began);
+    // Deaths are timed by the workers: our clock would pass over the newest of them where it is behind theirs.
+    let until = match at {
+        Some((_, until)) => until,
+        None if from == JobState::Dead => {
+            let newest = state.store.operations().newest_death(queue).await?.unwrap_or(by.now);
+            // The cursor keeps milliseconds.
+            DateTime::from_timestamp_millis(newest.timestamp_millis().saturating_add(1)).unwrap_or(newest)
+        }
+        None => by.now,
+    };
+    filter.until = (from == JobState::Dead).then_some(until);
     let rate = selection.rate.and_then(|r| usize::try_from(r).ok()).unwrap_or(usize::MAX);
     let most = if selection.dry_run { MAX_LOOKED } else { selection.limit.unwrap_or(MAX_ACTED).min(rate) };
     let cursor = at.map(|(place, _)| place);
     let looked = state.store.operations().look(queue, &filter, cursor, most, !selection.dry_run).await?;
     acted.scanned = looked.scanned;
     acted.matched = looked.jobs.len() as u64;
-    acted.next = looked.next.map(|place| format!("{place}@{}", began.timestamp_millis()));
+    acted.next = looked.next.map(|place| format!("{place}@{}", until.timestamp_millis()));
     if !selection.dry_run {
         let jobs: Vec<_> = looked.jobs.into_iter().map(|j| (j.partition, j.id)).collect();
         acted.changed = state.store.operations().act(queue, from, &jobs, act, by, &why).await?;

@@ -134,6 +134,7 @@ struct Shared {
     url: String,
     signers: Mutex<Vec<Signer>>,
     away: AtomicBool,
+    hangs: AtomicBool,
     asked: AtomicUsize,
 }
 
@@ -151,6 +152,7 @@ impl Issuer {
             url: url.clone(),
             signers: Mutex::new(Signer::all("k1")),
             away: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
         });
         let router = Router::new()
@@ -170,6 +172,10 @@ impl Issuer {
     pub fn go_away(&self) {
         self.shared.away.store(true, Ordering::SeqCst);
     }
+    /// From now on it takes connections and answers nothing.
+    pub fn hang(&self) {
+        self.shared.hangs.store(true, Ordering::SeqCst);
+    }
     /// How often the keys were asked for.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
@@ -177,6 +183,9 @@ impl Issuer {
 }
 
 async fn discovery(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, StatusCode> {
+    if shared.hangs.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
     if shared.away.load(Ordering::SeqCst) {
         return Err(StatusCode::BAD_GATEWAY);
     }

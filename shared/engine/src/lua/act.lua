@@ -6,18 +6,15 @@
 -- Returns: how many jobs moved.
 -- Bound: 256 jobs; and where they are ready, 2,000,000 elements of the list walked (both checked by the caller).
 local action, state = ARGV[1], ARGV[2]
-local count, holes = 0, false
+local count = 0
 
 -- Takes the job out of its place; false if it is not there.
 local function taken(id)
   if state == 'dead' then return redis.call('ZREM', KEYS[5], id) == 1 end
   if state == 'scheduled' then return redis.call('ZREM', KEYS[6], id) == 1 end
-  local at = redis.call('LPOS', KEYS[2], id, 'RANK', -1)
-  if not at then return false end
-  -- An id that nobody has stands in its place, so that nothing has to be moved up; a lease passes over it.
-  redis.call('LSET', KEYS[2], at, '')
-  holes = true
-  return true
+  -- From the back, where acts on all that match find them. Nothing is left in its place: what is counted and looked at
+  -- are jobs. The list is made of short nodes, so that what is behind need not move up.
+  return redis.call('LREM', KEYS[2], -1, id) == 1
 end
 
 -- To the front: the last first, so that they end in the order given.
@@ -41,7 +38,6 @@ for n = from, to, step do
     count = count + 1
   end
 end
-if holes and redis.call('LLEN', KEYS[2]) <= 100000 then redis.call('LREM', KEYS[2], 0, '') end
 if count > 0 then
   local event = string.gsub(ARGV[3], '"count":%-1', '"count":' .. count)
   redis.call('XADD', KEYS[1], '0-*', 'e', event)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- (allow-oom: this ends or moves work, which is how memory becomes free again; only new work is refused when it is full)
--- beat: heartbeat of one worker; then take back the jobs of dead workers.
--- KEYS: 1 workers, 2 events; then per queue: active, meta prefix, dead, in flight prefix, troubled
+-- beat: heartbeat of one worker; then take back the jobs of dead workers, and forget what they said of themselves.
+-- KEYS: 1 workers (<this>:reports and <this>:drains, in partition 0, are by worker), 2 events; then per queue: active, meta prefix, dead, in flight prefix, troubled
 -- ARGV: incarnation, 1 if it has beaten here before, milliseconds of silence that mean death, rescues that wear a
 --       job out, our time in milliseconds, our time as text, wake message, actor; then the name of each queue
 -- Returns: {1 if we were declared dead, jobs taken back, jobs worn out, run id of this Redis process}
@@ -50,7 +50,11 @@ local function take_back(gone)
       left = left - #ids
     end
   end
-  if left > 0 then redis.call('ZREM', KEYS[1], gone) end
+  if left > 0 then
+    redis.call('ZREM', KEYS[1], gone)
+    redis.call('HDEL', KEYS[1] .. ':reports', gone)
+    redis.call('HDEL', KEYS[1] .. ':drains', gone)
+  end
 end
 
 -- Who was silent itself (Redis was away, the host slept) cannot tell who else is dead, and waits for its next beat.

@@ -5,7 +5,9 @@
 -- ARGV: incarnation, now in seconds; then per queue: its name, n
 -- Returns: false if the incarnation is not registered; else {next due second or '', 1 if more is ready,
 --          then per job: queue number, id, payload, attempts, rescued}
--- Bound: n <= 256 a queue, promotion <= 256 a queue.
+-- Bound: n <= 256 a queue, promotion <= 256 a queue, ids looked at <= 1000 + n a queue.
+-- Ids that nobody has (somebody deleted their payloads) are passed over and gone; where there are more of them than the
+-- bound, the next due second is now, so that whoever leases goes on at once and jobs behind them do not wait.
 -- A job that was taken back from two dead workers is suspected of having killed them. A call hands out one suspect at
 -- most; the others wait a second, so that those that only died with the guilty one are not put away with it (E6).
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return false end
@@ -29,14 +31,19 @@ for i = 3, #ARGV, 2 do
     end
     if first[2] and (not next_due or tonumber(first[2]) < next_due) then next_due = tonumber(first[2]) end
 
-    local ids = n > 0 and redis.call('LPOP', active, n) or nil
-    if ids and #ids > 0 then
+    local left, looked = n, 0
+    while left > 0 and looked < 1000 do
+      local asked = left
+      local ids = redis.call('LPOP', active, asked) or {}
+      if #ids == 0 then break end
+      looked = looked + #ids
       redis.call('SADD', inflight, unpack(ids))
       local payloads = redis.call('HMGET', data, unpack(ids))
       -- Most jobs have neither been retried nor rescued; only those that have are looked up.
       local past = redis.call('SMISMEMBER', troubled, unpack(ids))
       for k, id in ipairs(ids) do
         if payloads[k] then
+          left = left - 1
           local attempts, rescued = '0', '0'
           if past[k] == 1 then
             local m = redis.call('HMGET', meta .. ':' .. id, 'attempts', 'rescued')
@@ -56,13 +63,14 @@ for i = 3, #ARGV, 2 do
             out[#out + 1] = rescued
           end
         else
-          -- An id without a payload is nobody's job: it was discarded while it waited.
           redis.call('SREM', inflight, id)
         end
       end
-      if #ids == n and redis.call('LLEN', active) > 0 then more = 1 end
-    elseif n == 0 and redis.call('LLEN', active) > 0 then
+      if #ids < asked then break end
+    end
+    if (left == 0 or looked >= 1000) and redis.call('LLEN', active) > 0 then
       more = 1
+      if left > 0 then next_due = math.min(next_due or math.huge, tonumber(now)) end
     end
   end
 end

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::PoisonError;
 
 use async_trait::async_trait;
-use trueup_model::{JobId, Partition, Queue};
+use trueup_model::{JobId, Partition, Queue, Time};
 
 use crate::operate::{
     Act, Drain, JobFilter, Looked, MAX_ACTED, MAX_LOOKED, MAX_REPORT, Operations, Place, WorkerReport,
@@ -55,6 +55,11 @@ impl Measured {
 impl MemoryStore {
     fn measurement(&self) -> u64 {
         u64::try_from(self.now().lease.timestamp()).unwrap_or_default() / BUCKET_S
+    }
+
+    /// In partition 0, where what it says of itself is kept.
+    fn beats(&self, who: &Incarnation) -> Result<bool> {
+        self.on(Partition(0), |part| part.workers.contains_key(who))
     }
 
     pub(super) fn count(&self, tally: Tally) {
@@ -194,6 +199,15 @@ impl Operations for MemoryStore {
             .sum()
     }
 
+    async fn newest_death(&self, queue: Queue) -> Result<Option<Time>> {
+        let parts = self.parts();
+        let of = |part: &Part| {
+            let state = part.queues.get(&queue)?;
+            state.ids(JobState::Dead).filter_map(|id| state.get(id)?.at()).max()
+        };
+        Ok(parts.iter().filter_map(of).max())
+    }
+
     async fn whereabouts(&self, jobs: &[JobId]) -> Result<Vec<Option<(Partition, Queue)>>> {
         at_most(64, jobs.len(), "jobs")?;
         let parts = self.parts();
@@ -209,6 +223,9 @@ impl Operations for MemoryStore {
     async fn report(&self, who: &Incarnation, report: &WorkerReport) -> Result<bool> {
         let bytes = serde_json::to_vec(report).map_or(0, |text| text.len());
         at_most(MAX_REPORT, bytes, "bytes in a report")?;
+        if !self.beats(who)? {
+            return Ok(false);
+        }
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = reports.entry(who.clone()).or_default();
         kept.0 = report.clone();
@@ -229,6 +246,9 @@ impl Operations for MemoryStore {
     }
 
     async fn drain(&self, who: &Incarnation, by: &By) -> Result<Drain> {
+        if !self.beats(who)? {
+            return Ok(Drain::Unknown);
+        }
         match self.reports.lock().unwrap_or_else(PoisonError::into_inner).get_mut(who) {
             None => return Ok(Drain::Unknown),
             Some((_, true)) => return Ok(Drain::AskedBefore),

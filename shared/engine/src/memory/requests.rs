@@ -171,9 +171,9 @@ impl Requests for MemoryStore {
 
     async fn asked(&self, of: &Reconciliation, from: u32, n: u32) -> Result<Vec<Vec<Asked>>> {
         let kept = self.ledger();
-        let Some(entry) = kept.reconciliations.get(&of.id) else { return Ok(Vec::new()) };
+        let chunks = kept.reconciliations.get(&of.id).map(|entry| &entry.chunks);
         let upto = of.chunks.min(from.saturating_add(n.min(16)));
-        Ok((from..upto).filter_map(|n| entry.chunks.get(&n).cloned()).collect())
+        Ok((from..upto).map(|n| chunks.and_then(|c| c.get(&n)).cloned().unwrap_or_default()).collect())
     }
 
     async fn event_ends(&self) -> Result<BTreeMap<u16, u64>> {

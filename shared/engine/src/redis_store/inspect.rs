@@ -9,7 +9,6 @@ use trueup_model::{DateTime, JobId, Partition, Queue, Time};
 
 use super::jobs::off_header;
 use super::{Call, RedisStore, Result, from_seconds, script};
-use crate::EngineError;
 use crate::keys::Keys;
 use crate::store::{Incarnation, JobState, JobView, QueueDepth, WorkerView};
 
@@ -314,9 +313,4 @@ impl RedisStore {
             .map(|(incarnation, ms)| WorkerView { incarnation, last_beat_ms: now.saturating_sub(ms) })
             .collect())
     }
-}
-
-/// For answers that are read by hand.
-pub(super) fn unreadable(what: &str) -> EngineError {
-    EngineError::Refused(format!("Redis keeps something else than {what}"))
 }

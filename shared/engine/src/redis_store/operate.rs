@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use trueup_model::{JobId, Partition, Queue};
+use trueup_model::{DateTime, JobId, Partition, Queue, Time};
 
-use super::inspect::{Found, Much, unreadable};
+use super::inspect::{Found, Much};
 use super::{Call, RedisStore, Result, limit, script};
 use crate::EngineError;
 use crate::keys::Keys;
@@ -141,10 +141,32 @@ impl RedisStore {
                 ids.reverse();
                 Ok(ids.into_iter().map(|id| Found { id, score: None, held_by: None }).collect())
             }
-            // A worker holds as many as it has slots, so they need no cursor.
-            JobState::InFlight if passed == 0 => self.in_flight(keys, queue, n).await,
-            JobState::InFlight => Ok(Vec::new()),
+            JobState::InFlight => self.held_from(keys, queue, passed, n).await,
         }
+    }
+
+    /// What workers hold, in the order of ids. All of it is read: a worker holds as many as it has slots, and a set has no
+    /// order in which one could go on.
+    async fn held_from(&self, keys: Keys, queue: Queue, passed: usize, n: usize) -> Result<Vec<Found>> {
+        let workers: Vec<String> =
+            self.query(redis::cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1)).await?;
+        let workers: Vec<Incarnation> = workers.into_iter().map(Incarnation).collect();
+        if workers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipe = redis::pipe();
+        for who in &workers {
+            pipe.smembers(keys.inflight_of(queue, who));
+        }
+        let held: Vec<Vec<String>> = self.pipe(&pipe).await?;
+        let mut held: Vec<(String, Incarnation)> = workers
+            .into_iter()
+            .zip(held)
+            .flat_map(|(who, ids)| ids.into_iter().map(move |id| (id, who.clone())))
+            .collect();
+        held.sort();
+        let page = held.into_iter().skip(passed).take(n);
+        Ok(page.map(|(id, who)| Found { id, score: None, held_by: Some(who) }).collect())
     }
 }
 
@@ -169,11 +191,11 @@ impl Operations for RedisStore {
                 return Ok(looked);
             }
             let found = self.found(Keys(p), queue, filter.state, place.passed, room).await?;
-            let end = found.len() < room || filter.state == JobState::InFlight;
+            let end = found.len() < room;
             let ids: Vec<String> = found.iter().map(|f| f.id.clone()).collect();
             let views = self.views(p, queue, filter.state, found, much, redis_now).await?;
             let mut views = views.into_iter().peekable();
-            // Also ids that nobody has are passed: they keep their places.
+            // Also ids that nobody has are passed: another program's, which keep their places until a lease meets them.
             for id in ids {
                 if looked.jobs.len() >= wanted {
                     looked.next = Some(place.text());
@@ -223,6 +245,16 @@ impl Operations for RedisStore {
         Ok(changed)
     }
 
+    async fn newest_death(&self, queue: Queue) -> Result<Option<Time>> {
+        let mut pipe = redis::pipe();
+        for (_, keys) in self.every_partition() {
+            pipe.zrevrange_withscores(keys.dead(queue), 0, 0);
+        }
+        let newest: Vec<Vec<(String, f64)>> = self.pipe(&pipe).await?;
+        let newest = newest.into_iter().flatten().map(|(_, ms)| ms as i64).max();
+        Ok(newest.and_then(DateTime::from_timestamp_millis))
+    }
+
     async fn whereabouts(&self, jobs: &[JobId]) -> Result<Vec<Option<(Partition, Queue)>>> {
         self.do_whereabouts(jobs).await
     }
@@ -236,8 +268,9 @@ impl Operations for RedisStore {
         let text = json(report)?;
         limit("bytes in a report", text.len(), MAX_REPORT)?;
         let (keys, mut call) = (Keys(Partition(0)), Call::new(&REPORT));
-        call.key(keys.reports());
-        call.key(keys.drains());
+        for key in [keys.reports(), keys.drains(), keys.workers()] {
+            call.key(key);
+        }
         call.arg(who.0.as_str()).arg(text);
         call.run::<u8>(&self.connection.0).await.map(|asked| asked == 1)
     }
@@ -250,13 +283,18 @@ impl Operations for RedisStore {
             self.pipe(&pipe).await?;
         let mut read = BTreeMap::new();
         for (who, text) in reports {
-            // It died without leaving, and was declared dead.
+            // Who is declared dead is forgotten with the verdict; this one left and was cut off before its last word.
             if !alive.contains(&who) {
                 self.forget(&Incarnation(who)).await?;
                 continue;
             }
-            let report =
-                serde_json::from_str(&text).map_err(|_| unreadable("what workers say of themselves"))?;
+            let report = match serde_json::from_str(&text) {
+                Ok(report) => report,
+                Err(e) => {
+                    tracing::warn!(worker = %who, "left out: what it says of itself cannot be read ({e}); is it of another version?");
+                    continue;
+                }
+            };
             let asked = asked.contains(&who);
             read.insert(Incarnation(who), (report, asked));
         }

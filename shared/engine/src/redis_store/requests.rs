@@ -154,7 +154,7 @@ impl Requests for RedisStore {
         });
         let found: Vec<Option<Vec<u8>>> = self.query(&cmd).await?;
         let read = |json: Vec<u8>| serde_json::from_slice(&json).map_err(|e| unread("reconciliation", &e));
-        found.into_iter().flatten().map(read).collect()
+        found.into_iter().map(|json| json.map_or(Ok(Vec::new()), read)).collect()
     }
 
     async fn event_ends(&self) -> Result<BTreeMap<u16, u64>> {

@@ -1,4 +1,8 @@
 //! The issuer's keys: fetched when one is unknown, kept while the issuer is away.
+//!
+//! # Guarantees
+//! Who comes with a known key never waits for the issuer: keys that are old are fetched anew behind the answer. Only where a key
+//! is unknown, or too old to be believed, the issuer is asked first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +20,7 @@ use crate::Problem;
 
 /// The issuer is asked no more often.
 pub(super) const ASK_EVERY: Duration = Duration::from_secs(10);
-/// Keys are fetched anew after so long…
+/// Keys are fetched anew by the first use after so long…
 const FRESH_FOR: Duration = Duration::from_secs(3600);
 /// …and not believed any more after so long without an answer, since a key may have been withdrawn.
 const BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -41,6 +45,13 @@ struct Known {
 struct Tried {
     at: Instant,
     failure: Option<String>,
+}
+
+impl Tried {
+    /// Whether the issuer may be asked again.
+    fn is_over(&self) -> bool {
+        self.at.elapsed() >= ASK_EVERY
+    }
 }
 
 pub(super) struct Keys {
@@ -82,13 +93,17 @@ impl Keys {
 
     /// The key that a token says it was signed with.
     pub(super) async fn find(
-        &self,
+        self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
         family: AlgorithmFamily,
     ) -> Result<Arc<DecodingKey>, Problem> {
-        let (key, age) = self.look(id, algorithm, family).await;
-        if let Some(key) = key.filter(|_| age.is_some_and(|age| age < FRESH_FOR)) {
+        if let (Some(key), Some(age)) = self.look(id, algorithm, family).await
+            && age < BELIEVED_FOR
+        {
+            if age >= FRESH_FOR {
+                self.refresh_behind();
+            }
             return Ok(key);
         }
         let failure = self.ask().await;
@@ -120,11 +135,19 @@ impl Keys {
         (only.map(|k| k.key.clone()), known.fetched.map(|at| at.elapsed()))
     }
 
+    /// Has the issuer asked while the caller goes on, unless somebody is at it or just was.
+    fn refresh_behind(self: &Arc<Self>) {
+        if self.tried.try_lock().is_ok_and(|tried| tried.as_ref().is_none_or(Tried::is_over)) {
+            let keys = self.clone();
+            tokio::spawn(async move { keys.ask().await });
+        }
+    }
+
     /// Asks the issuer unless somebody just did; says how it failed.
     #[allow(clippy::disallowed_methods, reason = "a cache ends by tokio's clock, which tests steer")]
     async fn ask(&self) -> Option<String> {
         let mut tried = self.tried.lock().await;
-        if let Some(last) = tried.as_ref().filter(|t| t.at.elapsed() < ASK_EVERY) {
+        if let Some(last) = tried.as_ref().filter(|t| !t.is_over()) {
             return last.failure.clone();
         }
         let failure = self.fetch().await.err();

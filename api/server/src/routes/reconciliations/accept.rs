@@ -21,12 +21,14 @@ use crate::identity::{Access, Permission};
 use crate::selector::Selector;
 use crate::{ApiState, Problem, trace};
 
-/// Tenants of one request.
+/// Tenants named in one request, also such as nobody has: each is decided about.
 const MAX_TENANTS: usize = 64;
 /// Partitions that are written at once.
 const AT_ONCE: usize = 8;
 /// Intents read in one go.
 const READ: usize = 1_024;
+/// Also of what somebody may not see.
+const NO_SUCH: &str = "there is no such intent";
 
 /// Collects what is accepted, and stores it when there is enough.
 pub(super) struct Writer<'a> {
@@ -80,16 +82,6 @@ impl<'a> Writer<'a> {
     pub(super) async fn add(&mut self, key: IntentKey, runs: u64) -> Result<(), Problem> {
         let p = key.partition(self.state.store.partitions());
         if !self.tenants.contains(&key.tenant) {
-            if self.tenants.len() == MAX_TENANTS {
-                let detail =
-                    format!("intents of more than {MAX_TENANTS} tenants in one request; send them in parts");
-                return Err(Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "too-many",
-                    "Too many tenants",
-                    detail,
-                ));
-            }
             self.tenants.insert(key.tenant.clone());
         }
         self.accepted += 1;
@@ -250,13 +242,13 @@ pub(super) async fn judged(
     names: Vec<Result<IntentKey, Refused>>,
 ) -> Result<Vec<Refused>, Problem> {
     let (mut wrong, mut fine, mut seen) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let denials = denials(access, &names)?;
     for (item, name) in names.into_iter().enumerate() {
         match name {
             Err(why) => wrong.push(why),
-            Ok(key) if !access.sees(&key.tenant) => wrong.push(not_found(item, &key)),
-            Ok(key) => match access.require(Permission::Reconcile, Some(&key.tenant)) {
-                Err(why) => wrong.push(refused(item, &key.to_string(), Reason::Forbidden, why.detail)),
-                Ok(()) => fine.push((item, key)),
+            Ok(key) => match denials.get(&key.tenant) {
+                Some((reason, why)) => wrong.push(refused(item, &key.to_string(), *reason, why.as_str())),
+                None => fine.push((item, key)),
             },
         }
     }
@@ -283,8 +275,28 @@ pub(super) async fn judged(
     Ok(wrong)
 }
 
+/// Why the intents of a tenant are refused, by tenant. Decided and logged once for each, however many lines name it: a denial
+/// takes several decisions, and nothing waits in between.
+fn denials(
+    access: &Access,
+    names: &[Result<IntentKey, Refused>],
+) -> Result<BTreeMap<String, (Reason, String)>, Problem> {
+    let tenants: BTreeSet<&str> = names.iter().flatten().map(|key| key.tenant.as_str()).collect();
+    if tenants.len() > MAX_TENANTS {
+        let detail = format!("intents of more than {MAX_TENANTS} tenants in one request; send them in parts");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many", "Too many tenants", detail));
+    }
+    let denial = |tenant: &str| {
+        if !access.sees(tenant) {
+            return Some((Reason::NotFound, NO_SUCH.to_owned()));
+        }
+        access.require(Permission::Reconcile, Some(tenant)).err().map(|why| (Reason::Forbidden, why.detail))
+    };
+    Ok(tenants.into_iter().filter_map(|t| Some((t.to_owned(), denial(t)?))).collect())
+}
+
 fn not_found(item: usize, key: &IntentKey) -> Refused {
-    refused(item, &key.to_string(), Reason::NotFound, "there is no such intent")
+    refused(item, &key.to_string(), Reason::NotFound, NO_SUCH)
 }
 
 /// The audit event: about an intent where it is one, else about a tenant, else about none.
