@@ -45,13 +45,24 @@ fn a_key_goes_into_a_file_that_only_its_owner_can_read() {
     assert_eq!(listed.out.lines().count(), 1, "{listed:?}");
     // Nor does a file stay for a key that was refused.
     let other = home.path().join("other.key");
-    let refused =
-        ["key", "create", "--label", "x", "--grant", "a:king", "--url", &world.url, "--to", other.to_str().unwrap()];
+    let refused = [
+        "key",
+        "create",
+        "--label",
+        "x",
+        "--grant",
+        "a:king",
+        "--url",
+        &world.url,
+        "--to",
+        other.to_str().unwrap(),
+    ];
     run(home.path(), &refused, Stdio::piped()).ends(1);
     assert!(!other.exists());
 
     set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
-    let ran = run(home.path(), &["whoami", "--url", &world.url, "--api-key-file", to], Stdio::piped()).ends(0);
+    let ran =
+        run(home.path(), &["whoami", "--url", &world.url, "--api-key-file", to], Stdio::piped()).ends(0);
     assert!(ran.err.contains("chmod 600"), "{ran:?}");
 }
 

@@ -1,15 +1,19 @@
 //! Requests that a web page could have made a browser send.
 //!
 //! # Guarantees
-//! - A page of another origin is refused by its `Origin`, or by `Sec-Fetch-Site` where a browser sends that.
+//! - A page of another origin (scheme, host and port) is refused by its `Origin`, and by `Sec-Fetch-Site` where a browser sends
+//!   that. Following a link to a page of ours is all that another site can make a browser do.
 //! - Where the API serves without authentication, a name that an attacker's DNS points to 127.0.0.1 ("DNS rebinding") is
 //!   refused by its `Host`. Where everybody proves who they are, such a page has nothing to prove it with.
+//! - Over a connection, HTTP/1.1 says exactly one `Host`: no proxy before us can have read another one.
 
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
 use crate::Problem;
+use crate::serve::Arrived;
 
-/// Whether the host part of `Host` or `Origin` is this host.
+/// Whether the host part of `Host` is this host.
 fn is_local(authority: &str) -> bool {
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -19,13 +23,64 @@ fn is_local(authority: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Refuses what a foreign page could have made a browser send. `open`: who proves nothing is let in.
-pub(crate) fn check(headers: &HeaderMap, uri: &Uri, open: bool) -> Result<(), Problem> {
-    let text = |name: header::HeaderName| headers.get(name).map(|v| v.to_str().unwrap_or("(not text)"));
+/// Host and port that an authority names, if it is one.
+fn place(authority: &str, scheme: &str) -> Option<(String, u16)> {
+    let read: Authority = authority.parse().ok().filter(|_| !authority.contains('@'))?;
+    let host = read.host().to_ascii_lowercase();
+    // One host, whichever of its names a page was opened by.
+    let host = if matches!(host.as_str(), "127.0.0.1" | "[::1]") { "localhost".to_owned() } else { host };
+    let port = match (read.port_u16(), scheme) {
+        (Some(port), _) => port,
+        (None, "https") => 443,
+        (None, _) => 80,
+    };
+    Some((host, port))
+}
+
+/// Whether a page of this origin came from where the request goes to.
+fn is_ours(origin: &str, host: Option<&str>, open: bool, tls: bool) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let fits = match scheme {
+        "https" => tls || !open,
+        // With authentication, and without TLS here, a proxy before us may speak it or not.
+        "http" => !tls,
+        _ => false,
+    };
+    let from = place(authority, scheme);
+    fits && from.is_some() && from == host.and_then(|host| place(host, scheme))
+}
+
+/// Whether somebody followed a link to one of our pages.
+fn opens_a_page<B>(request: &Request<B>) -> bool {
+    let is = |name: &str, value: &str| {
+        request.headers().get(name).is_some_and(|v| v.as_bytes() == value.as_bytes())
+    };
+    request.method() == Method::GET
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document")
+        && !request.uri().path().starts_with("/v1/")
+}
+
+fn all<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    headers.get_all(name).into_iter().map(|v| v.to_str().unwrap_or("(not text)"))
+}
+
+/// Refuses what a foreign page could have made a browser send. `open`: who proves nothing is let in. `tls`: only encrypted
+/// connections are answered.
+pub(crate) fn check<B>(request: &Request<B>, open: bool, tls: bool) -> Result<(), Problem> {
+    let headers = request.headers();
     let refuse =
         |name: &str, title: &str, what: &str| Err(Problem::new(StatusCode::FORBIDDEN, name, title, what));
+    let mut hosts = all(headers, header::HOST.as_str());
+    let (first, second) = (hosts.next(), hosts.next());
+    let arrived = request.extensions().get::<Arrived>().is_some();
+    if second.is_some() || arrived && first.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Problem::unreadable(
+            "HTTP/1.1 needs exactly one Host header; name the server that is asked in one",
+        ));
+    }
     // HTTP/2 has the host in the URI.
-    let host = text(header::HOST).or_else(|| uri.authority().map(|a| a.as_str()));
+    let host = first.or_else(|| request.uri().authority().map(|a| a.as_str()));
     if open && host.is_some_and(|host| !is_local(host)) {
         return refuse(
             "not-local",
@@ -34,17 +89,12 @@ pub(crate) fn check(headers: &HeaderMap, uri: &Uri, open: bool) -> Result<(), Pr
              http://127.0.0.1 or http://localhost, or start with `serve --require-authentication`",
         );
     }
-    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    let foreign = match (text(header::ORIGIN), site) {
-        (_, Some(b"cross-site")) => true,
-        // What the browser itself says is not fooled by a proxy that changes the Host.
-        (_, Some(b"same-origin")) | (None, _) => false,
-        (Some(origin), _) => {
-            let authority = origin.split_once("://").map_or("", |(_, rest)| rest);
-            let same = host.is_some_and(|host| host.eq_ignore_ascii_case(authority));
-            !(same || open && is_local(authority))
-        }
-    };
+    let sites: Vec<&str> = all(headers, "sec-fetch-site").collect();
+    let elsewhere = sites.iter().any(|site| !matches!(*site, "same-origin" | "none"));
+    // What the browser itself says is not fooled by a proxy that changes the Host.
+    let same = !sites.is_empty() && sites.iter().all(|site| *site == "same-origin");
+    let foreign = elsewhere && !opens_a_page(request)
+        || !same && !all(headers, header::ORIGIN.as_str()).all(|origin| is_ours(origin, host, open, tls));
     if foreign {
         return refuse(
             "foreign-origin",
@@ -57,63 +107,4 @@ pub(crate) fn check(headers: &HeaderMap, uri: &Uri, open: bool) -> Result<(), Pr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_host_is_local() {
-        let table = [
-            ("127.0.0.1:7171", true),
-            ("127.9.9.9", true),
-            ("localhost:7171", true),
-            ("LOCALHOST", true),
-            ("[::1]:7171", true),
-            ("[::1]", true),
-            ("evil.example:7171", false),
-            ("localhost.evil.example", false),
-            ("10.0.0.1:7171", false),
-            ("[2001:db8::1]:7171", false),
-            ("", false),
-            ("null", false),
-        ];
-        for (authority, expected) in table {
-            assert_eq!(is_local(authority), expected, "{authority}");
-        }
-    }
-
-    /// Headers; whether they are fine without authentication, and with it.
-    #[test]
-    fn foreign_pages_are_refused() {
-        let table = [
-            (vec![], true, true),
-            (vec![("host", "localhost:7171")], true, true),
-            (vec![("host", "rebind.example")], false, true),
-            (vec![("host", "localhost:7171"), ("origin", "http://localhost:3000")], true, false),
-            (vec![("host", "trueup.example"), ("origin", "https://trueup.example")], false, true),
-            (vec![("host", "inside:7171"), ("origin", "https://trueup.example")], false, false),
-            (
-                vec![
-                    ("host", "inside:7171"),
-                    ("origin", "https://a.example"),
-                    ("sec-fetch-site", "same-origin"),
-                ],
-                false,
-                true,
-            ),
-            (vec![("origin", "https://evil.example")], false, false),
-            (vec![("origin", "null")], false, false),
-            (vec![("sec-fetch-site", "cross-site")], false, false),
-            (vec![("sec-fetch-site", "same-origin")], true, true),
-            (vec![("sec-fetch-site", "none")], true, true),
-        ];
-        for (headers, open, closed) in table {
-            let mut map = HeaderMap::new();
-            for (name, value) in &headers {
-                map.insert(*name, value.parse().unwrap());
-            }
-            let uri = Uri::from_static("/v1/intents");
-            assert_eq!(check(&map, &uri, true).is_ok(), open, "open: {headers:?}");
-            assert_eq!(check(&map, &uri, false).is_ok(), closed, "closed: {headers:?}");
-        }
-    }
-}
+mod tests;

@@ -70,7 +70,7 @@ async fn answered(state: &ApiState, request: Request, next: Next) -> Result<Resp
     let refused = IntoResponse::into_response;
     let key = key_of(request.headers()).map_err(refused)?;
     let access = request.extensions().get::<Access>().ok_or_else(|| refused(Problem::bug()))?;
-    let actor = access.actor().to_owned();
+    let (actor, grants) = (access.actor().to_owned(), access.grants());
     let route = route_of(&request);
     let (mut parts, body) = request.into_parts();
     // As a handler reads it, with its limit.
@@ -79,7 +79,8 @@ async fn answered(state: &ApiState, request: Request, next: Next) -> Result<Resp
     let media = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let scope = digest(&[actor.as_bytes(), route.as_bytes(), key.as_bytes()]);
     let uri = parts.uri.path_and_query().map_or("", |p| p.as_str());
-    let fingerprint = digest(&[uri.as_bytes(), media, &body]);
+    // With what they may: an answer is for who may still have it.
+    let fingerprint = digest(&[uri.as_bytes(), media, &body, grants.as_bytes()]);
 
     let mut held = Held { state: state.clone(), scope, fingerprint, token: token(state), open: false };
     match state.store.requests().claim(held.claimed()).await {
@@ -182,7 +183,7 @@ fn taken(claim: Claim, key: &str) -> Result<Response, Problem> {
             "idempotency-key-reused",
             "The idempotency key was used for another request",
             format!(
-                "the key '{key}' came with another path, parameters or body before; take a new key for a new request"
+                "the key '{key}' came with another path, parameters or body before, or from somebody with other grants; take a new key for a new request"
             ),
         )),
         Claim::Running | Claim::Yours => Err(Problem::new(

@@ -5,7 +5,7 @@ mod reading;
 
 use std::panic::AssertUnwindSafe;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use trueup_model::CorrelationId;
 
-use crate::{ApiState, CORRELATION_HEADER, Problem, REQUEST_TIMEOUT, TIME_HEADER, problem, trace};
+use crate::{ApiState, CORRELATION_HEADER, MAX_BODY, Problem, REQUEST_TIMEOUT, TIME_HEADER, problem, trace};
 
 /// What an answer that is no page may load: nothing.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -36,8 +36,12 @@ pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, 
 
     let response = async {
         let reading = reading::Reading::default();
+        let announced = request.body().size_hint().lower();
         let mut request = reading.watch(request);
         let run = async {
+            if announced > MAX_BODY as u64 {
+                return too_large();
+            }
             match admission::admit(&state, &mut request).await {
                 Ok(()) => next.run(request).await,
                 Err(refusal) => refusal,
@@ -67,6 +71,13 @@ async fn guarded(run: impl Future<Output = Response>, reading: &reading::Reading
         Err(_) if reading.is_waiting() => slow_body(),
         Err(_) => Problem::too_slow().into_response(),
     }
+}
+
+/// 413, by what the head announces: nothing of such a body is asked for.
+fn too_large() -> Response {
+    let mut response = StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// 408: whoever asks does not send what they announced.

@@ -4,21 +4,20 @@
 //! One request reads at most [`MAX_CALLS`] pages of the store. A filter that matches little gives a short, even empty,
 //! page with a `next` that goes on from there; nothing is skipped and nothing is shown twice.
 
-use trueup_engine::EngineError;
 use trueup_engine::store::Page;
 
 /// Pages of the store read for one answer.
 const MAX_CALLS: usize = 200;
 
 /// Collects up to `limit` items that `keep` lets through. `fetch(cursor, n)` reads one page of the store.
-pub(crate) async fn filtered<T, F>(
+pub(crate) async fn filtered<T, E, F>(
     cursor: Option<String>,
     limit: usize,
     keep: impl Fn(&T) -> bool,
     mut fetch: impl FnMut(Option<String>, usize) -> F,
-) -> Result<Page<T>, EngineError>
+) -> Result<Page<T>, E>
 where
-    F: Future<Output = Result<Page<T>, EngineError>>,
+    F: Future<Output = Result<Page<T>, E>>,
 {
     let (mut items, mut cursor) = (Vec::new(), cursor);
     let mut missing: Vec<String> = Vec::new();
@@ -41,10 +40,12 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
     /// A store of the numbers below `n`; the cursor is the next number.
-    async fn numbers(n: usize, cursor: Option<String>, limit: usize) -> Result<Page<usize>, EngineError> {
+    async fn numbers(n: usize, cursor: Option<String>, limit: usize) -> Result<Page<usize>, Infallible> {
         let from: usize = cursor.map_or(0, |c| c.parse().unwrap());
         let to = n.min(from + limit);
         Ok(Page { items: (from..to).collect(), next: (to < n).then(|| to.to_string()), missing: Vec::new() })

@@ -16,6 +16,11 @@ use crate::{DEFAULT_LIMIT, MAX_LIMIT, manifest::closest};
 
 /// Longest value of a parameter, in bytes.
 const MAX_VALUE: usize = 4_096;
+/// What a cursor is not.
+pub(crate) const NO_CURSOR: &str = "expected `next` of an earlier answer of this list";
+
+/// Longest name in a cursor, in bytes: a tenant, a slash and an id.
+const MAX_CURSOR: usize = 257;
 
 /// The parameters of one request. Take each that the route knows, then call [`Params::finish`].
 #[derive(Debug, Default)]
@@ -132,10 +137,10 @@ impl Params {
         let form = |text: &str| {
             let (number, rest) = text.split_once(':')?;
             let digits = (1..=18).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
-            (digits && rest.len() <= 256 && rest.bytes().all(|b| b.is_ascii_graphic()))
+            (digits && rest.len() <= MAX_CURSOR && rest.bytes().all(|b| b.is_ascii_graphic()))
                 .then(|| text.to_owned())
         };
-        self.parsed("cursor", |text| form(text).ok_or("expected `next` of an earlier answer of this list"))
+        self.parsed("cursor", |text| form(text).ok_or(NO_CURSOR))
     }
 
     /// How many items are wanted.

@@ -4,7 +4,7 @@
 //! - An address that others can reach is served only where everybody proves who they are, and over TLS unless `plain_http` is
 //!   said (for a place behind a proxy that speaks TLS).
 //! - Connections are bounded; a head, a handshake or a body that does not come is not waited for (slow clients); a client that
-//!   closes half of a connection is closed with.
+//!   has sent all it wants to and closed its half is answered; that one is gone shows when something is written to it.
 
 mod connection;
 mod tls;
@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::ApiState;
+pub(crate) use connection::Arrived;
 pub use connection::Limits;
 pub use tls::{Tls, TlsFiles};
 

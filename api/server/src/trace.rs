@@ -27,6 +27,7 @@ use trueup_engine::store::NewJob;
 use trueup_model::{Clock as _, CorrelationId, Partition, SystemClock, Time, TraceParent};
 
 use crate::ApiState;
+use crate::serve::Arrived;
 
 const TRACEPARENT: &str = "traceparent";
 /// Seconds of a request, as the conventions advise.
@@ -73,7 +74,7 @@ pub(crate) fn begin(request: &Request, correlation: &CorrelationId) -> Traced {
             http.route = route,
             http.response.status_code = Empty,
             url.path = path,
-            url.scheme = request.uri().scheme_str().unwrap_or("http"),
+            url.scheme = scheme(request),
             client.address = Empty,
             error.type = Empty,
             correlation_id = %correlation,
@@ -160,6 +161,11 @@ pub(crate) async fn enqueue(
     answer
 }
 
+/// As the connection is, whatever the request says.
+fn scheme(request: &Request) -> &'static str {
+    if request.extensions().get::<Arrived>().is_some_and(|arrived| arrived.tls) { "https" } else { "http" }
+}
+
 /// One of the conventions' list; anything else is `_OTHER`.
 fn method(method: &Method) -> &'static str {
     match *method {
@@ -199,6 +205,19 @@ mod tests {
                 headers.append(TRACEPARENT, value.parse().unwrap());
             }
             assert_eq!(given(&headers).as_ref().map(TraceParent::as_str), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_that_of_the_connection() {
+        for (arrived, uri, expected) in [
+            (None, "/v1/intents", "http"),
+            (Some(Arrived { tls: false }), "https://liar.example/v1/intents", "http"),
+            (Some(Arrived { tls: true }), "/v1/intents", "https"),
+        ] {
+            let mut request = Request::get(uri).body(axum::body::Body::empty()).unwrap();
+            arrived.map(|arrived| request.extensions_mut().insert(arrived));
+            assert_eq!(scheme(&request), expected, "{uri}");
         }
     }
 

@@ -13,6 +13,7 @@ use axum::http::Request;
 use common::{Answer, fleet, send};
 use issuer::{Issuer, Signer};
 use serde_json::{Value, json};
+use trueup_engine::memory::MemoryStore;
 use trueup_model::{Duration, ManualClock, SharedClock};
 use trueup_server::identity::{Identity, Oidc, OidcOptions, Policies};
 use trueup_server::{ApiState, router};
@@ -23,6 +24,10 @@ fn api(issuer: &str) -> (Router, ManualClock) {
     // Whoever speaks TLS in this process uses this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (store, clock) = fleet::empty(2);
+    (api_on(store, &clock, issuer), clock)
+}
+
+fn api_on(store: Arc<MemoryStore>, clock: &ManualClock, issuer: &str) -> Router {
     let options = OidcOptions {
         issuer: issuer.to_owned(),
         audience: AUDIENCE.into(),
@@ -30,7 +35,7 @@ fn api(issuer: &str) -> (Router, ManualClock) {
     };
     let identity = Identity::required(Policies::shipped()).with_oidc(Some(Oidc::new(options).unwrap()));
     let shared: SharedClock = Arc::new(clock.clone());
-    (router(ApiState::new(store, shared).with_identity(identity)), clock)
+    router(ApiState::new(store, shared).with_identity(identity))
 }
 
 async fn whoami(api: &Router, token: &str) -> Answer {
@@ -268,5 +273,33 @@ fn an_issuer_is_https_or_on_this_host() {
         ["http://login.example", "http://127.0.0.1.evil.example", "ftp://localhost", "login.example", ""]
     {
         assert!(new(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// Guards: an answer that is remembered for an idempotency key is for who may still have it.
+#[tokio::test]
+async fn a_remembered_answer_is_not_for_who_lost_their_grants() {
+    let issuer = Issuer::start().await;
+    let (store, clock) = fleet::empty(2);
+    fleet::apply(store.as_ref(), &[fleet::intent("acme", "secret-name")]).await;
+    let api = api_on(store, &clock, &issuer.url);
+    let signer = issuer.signers().remove(0);
+    let ask = async |grants: Value| {
+        let token = signer.token(&with(&issuer, "trueup_grants", grants));
+        let request = Request::post("/v1/reconciliations")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", "once")
+            .body(Body::from(r#"{"intents":["acme/secret-name"]}"#));
+        send(&api, request.unwrap()).await
+    };
+    let first = ask(json!(["acme:operator"])).await;
+    assert_eq!(first.status, 202, "{first:?}");
+    let again = ask(json!(["acme:operator"])).await;
+    assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (202, "true"));
+    for grants in [json!([]), json!(["globex:operator"]), json!(["acme:viewer"])] {
+        let refused = ask(grants.clone()).await;
+        assert!(refused.status.is_client_error(), "{grants}: {refused:?}");
+        assert!(!refused.body.to_string().contains(first.body["id"].as_str().unwrap()), "{refused:?}");
     }
 }

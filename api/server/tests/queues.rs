@@ -102,9 +102,9 @@ async fn many_are_retried_by_a_filter_at_a_rate() {
 #[tokio::test]
 async fn all_that_are_dead_are_retried_by_an_api_whose_clock_is_wrong() {
     for minutes in [-5, 0, 5] {
-        let (store, clock) = fleet::empty(1);
+        let (store, _) = fleet::empty(1);
         bury(store.as_ref(), 300).await;
-        let wrong = trueup_model::ManualClock::at(clock.now() + trueup_model::Duration::minutes(minutes));
+        let wrong = trueup_model::ManualClock::at(fleet::start() + trueup_model::Duration::minutes(minutes));
         let api = api(&store, wrong);
         let (mut changed, mut cursor) = (0, Value::Null);
         loop {

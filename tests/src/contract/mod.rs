@@ -203,6 +203,7 @@ suite! {$
         }
         requests {
             a_reconciliation_is_accepted_with_its_sweep_and_event
+            a_chunk_that_is_missing_stands_empty_in_its_place
             e8_the_same_reconciliation_again_changes_nothing
             a_reconciliation_is_there_with_its_head_and_not_before
             reconciliations_are_listed_newest_first

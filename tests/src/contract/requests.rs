@@ -237,3 +237,14 @@ pub(crate) async fn a_claim_has_bounds(fresh: &dyn Fresh) {
     assert!(!once.answer(claimed("same", "a"), &large).await.unwrap());
     assert!(once.answer(claimed("same", "a"), &an_answer()).await.unwrap(), "the claim is still there");
 }
+
+/// Guards: a chunk that was lost is not the end of those behind it.
+pub(crate) async fn a_chunk_that_is_missing_stands_empty_in_its_place(fresh: &dyn Fresh) {
+    let store = fresh.store(2).await;
+    let mut part = whole("r", vec![asked(&["b"])]);
+    part.first = 1;
+    part.head = part.head.map(|(_, event)| (head("r", 3), event));
+    assert_eq!(store.requests().accept(&part).await.unwrap(), Accepted::Yes);
+    let found = store.requests().asked(&head("r", 3), 0, 16).await.unwrap();
+    assert_eq!(found, [vec![], asked(&["b"]), vec![]]);
+}

@@ -25,9 +25,9 @@ pub(crate) fn complaints(file: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// `banned` as a path of its own: `MyInstant::now` is another type's.
+/// `banned` as a path of its own: `MyInstant::now` is another type's, and tokio's Instant stands still where a test says so.
 fn contains_call(line: &str, banned: &str) -> bool {
-    line.match_indices(banned).any(|(at, _)| {
+    line.match_indices(banned).filter(|(at, _)| !line[..*at].ends_with("tokio::time::")).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
     })

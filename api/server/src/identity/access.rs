@@ -37,6 +37,13 @@ impl Access {
         Self::new(Principal::local(), Policies::shipped())
     }
 
+    /// All that they were granted, in one text.
+    pub(crate) fn grants(&self) -> String {
+        let mut grants: Vec<String> = self.0.principal.grants.iter().map(ToString::to_string).collect();
+        grants.sort();
+        grants.join(" ")
+    }
+
     /// As it stands in events: from where, and who.
     pub fn actor(&self) -> &str {
         &self.0.actor

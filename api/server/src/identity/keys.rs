@@ -154,7 +154,6 @@ impl KeyRing {
         Ok(access)
     }
 
-    #[allow(clippy::disallowed_methods, reason = "a cache ends by tokio's clock, which tests steer")]
     async fn find(
         &self,
         store: &Arc<dyn Store>,
@@ -179,7 +178,7 @@ impl KeyRing {
         }
         let used_at = all.get(id).and_then(|s| s.used_at);
         let used_at = used_at.or(found.as_ref().and_then(|(c, _)| c.last_used_at));
-        all.insert(id.to_owned(), Seen { at: Instant::now(), found: found.clone(), used_at });
+        all.insert(id.to_owned(), Seen { at: tokio::time::Instant::now(), found: found.clone(), used_at });
         Ok(found)
     }
 

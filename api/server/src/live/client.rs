@@ -16,7 +16,7 @@ use trueup_engine::store::{EventFilter, Store};
 use trueup_model::{Event, Partition};
 
 use super::reader::{frame, message};
-use super::{BUFFER, LIFE, Live, Position, Sent, no_place};
+use super::{BUFFER, LIFE, Live, Position, Sent, Standing, no_place};
 use crate::Problem;
 use crate::identity::Access;
 
@@ -46,6 +46,8 @@ enum End {
     /// The client is gone, and hears nothing any more.
     Gone,
     TooSlow,
+    /// They may not read any more, and why.
+    Lost(String),
     Life,
     Stopping,
     Store(EngineError),
@@ -56,6 +58,7 @@ pub(crate) async fn stream(
     live: &Arc<Live>,
     store: &Arc<dyn Store>,
     filter: Filter,
+    standing: Standing,
     after: Option<Position>,
 ) -> Result<Response, Problem> {
     let place = live.places.clone().try_acquire_owned().map_err(|_| no_place())?;
@@ -77,7 +80,7 @@ pub(crate) async fn stream(
     live.count();
     tokio::spawn(async move {
         let mut client = client;
-        let end = client.run(ring, now).await;
+        let end = client.run(ring, now, standing).await;
         if let Some(word) = client.last_word(&end) {
             last_word.send(word);
         }
@@ -108,10 +111,16 @@ struct Client {
 }
 
 impl Client {
-    async fn run(&mut self, ring: broadcast::Receiver<Arc<[Sent]>>, now: Position) -> End {
-        let mut ended = self.ended.clone();
+    async fn run(
+        &mut self,
+        ring: broadcast::Receiver<Arc<[Sent]>>,
+        now: Position,
+        standing: Standing,
+    ) -> End {
+        let (mut ended, live) = (self.ended.clone(), self.live.clone());
         tokio::select! {
             end = self.follow(ring, now) => end,
+            why = standing.lost(&live) => End::Lost(why),
             _ = ended.wait_for(|ended| *ended) => End::Stopping,
             _ = tokio::time::timeout(LIFE, std::future::pending::<()>()) => End::Life,
         }
@@ -241,6 +250,7 @@ impl Client {
     }
 
     fn last_word(&self, end: &End) -> Option<Bytes> {
+        let mut then = "come back with the header Last-Event-ID (a browser does it by itself)";
         let (name, because) = match end {
             End::Gone => return None,
             End::TooSlow => {
@@ -250,17 +260,18 @@ impl Client {
                 );
                 ("dropped", "nothing was read for too long".to_owned())
             }
-            End::Life => (
-                "ended",
-                "a stream ends after some minutes, so that it is asked anew who may read".to_owned(),
-            ),
+            End::Lost(why) => {
+                tracing::info!(actor = self.filter.access.actor(), why, "a stream of events ended");
+                then = "come back with a proof that holds, and with the header Last-Event-ID";
+                ("ended", why.clone())
+            }
+            End::Life => ("ended", "a stream ends after some minutes".to_owned()),
             End::Stopping => ("ended", "this server is about to stop".to_owned()),
             End::Store(e) => {
                 tracing::warn!(error = %e, "a stream of events ended");
                 ("ended", "the store is not available".to_owned())
             }
         };
-        let then = "come back with the header Last-Event-ID (a browser does it by itself)";
         let data = json!({"because": because, "then": then, "last_event_id": self.at.to_string()});
         Some(message(name, Some(&self.at), &data.to_string()))
     }

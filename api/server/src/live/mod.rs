@@ -12,11 +12,13 @@
 //!   the archive) it is told so.
 //! - Memory: the ring, and [`BUFFER`] references per client. Who reads nothing for [`PATIENCE`] is dropped with an event that
 //!   says so, and its place is free. At most [`MAX_CLIENTS`].
+//! - Who may not read any more is told so, and their stream ends ([`standing`]).
 //! - The id of each event is the position behind it in all partitions: whoever sends it back misses nothing.
 
 mod client;
 mod position;
 mod reader;
+mod standing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,6 +36,7 @@ use crate::Problem;
 
 pub(crate) use client::{Filter, stream};
 pub(crate) use position::Position;
+pub(crate) use standing::Standing;
 
 /// Clients of one process.
 pub(crate) const MAX_CLIENTS: usize = 10_000;
@@ -51,7 +54,11 @@ const CATCHING_UP: usize = 8;
 const LOOK: Duration = Duration::from_millis(250);
 /// Silence after which a client is told that it still follows.
 const BEAT: Duration = Duration::from_secs(15);
-/// A stream ends after this, so that who may read is asked anew.
+/// How often it is asked anew whether who follows may still read.
+const ASK: Duration = Duration::from_secs(5);
+/// Clients for whom that is asked at once: the first one's answer serves all with the same key.
+const ASKING: usize = 4;
+/// A stream ends after this, whoever follows.
 const LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// An event as all clients get it.
@@ -80,6 +87,7 @@ pub(crate) struct Live {
     open: Levels,
     clients: usize,
     catching_up: Semaphore,
+    asking: Semaphore,
     ended: watch::Sender<bool>,
     pace: Pace,
 }
@@ -90,11 +98,12 @@ struct Pace {
     look: Duration,
     patience: Duration,
     beat: Duration,
+    ask: Duration,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self::with(MAX_CLIENTS, Pace { look: LOOK, patience: PATIENCE, beat: BEAT })
+        Self::with(MAX_CLIENTS, Pace { look: LOOK, patience: PATIENCE, beat: BEAT, ask: ASK })
     }
 }
 
@@ -112,6 +121,7 @@ impl Live {
             ),
             clients,
             catching_up: Semaphore::new(CATCHING_UP),
+            asking: Semaphore::new(ASKING),
             ended: watch::Sender::new(false),
             pace,
         }

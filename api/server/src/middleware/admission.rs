@@ -12,7 +12,7 @@ use crate::{ApiState, Problem, guard};
 /// Lets it pass with [`Access`] beside it, or answers.
 pub(super) async fn admit(state: &ApiState, request: &mut Request) -> Result<(), Response> {
     let identity = &state.identity;
-    guard::check(request.headers(), request.uri(), identity.is_open()).map_err(Problem::into_response)?;
+    guard::check(request, identity.is_open(), state.tls).map_err(Problem::into_response)?;
     let matched = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_owned());
     let found = matched.as_deref().map(|path| rules::of(request.method(), path));
     if found == Some(Found::Rule(Rule::Open)) {

@@ -331,7 +331,7 @@ pub(crate) async fn list(
     mut params: Params,
 ) -> Result<Json<Page<Reconciliation>>, Problem> {
     let tenant = params.tenant();
-    let (limit, cursor) = (params.limit(), params.text("cursor"));
+    let (limit, cursor) = (params.limit(), params.cursor());
     params.finish()?;
     let keep = |head: &Reconciliation| {
         visible(&access, head) && tenant.as_ref().is_none_or(|t| head.tenants.contains(t))

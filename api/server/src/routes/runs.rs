@@ -111,7 +111,7 @@ pub(crate) async fn list(
     let intent: Option<IntentKey> = params.parsed("intent", super::intent_param);
     let plane: Option<PlaneKind> = params.word("plane");
     let trigger: Option<Trigger> = params.word("trigger");
-    let (limit, cursor) = (params.limit(), params.text("cursor"));
+    let (limit, cursor) = (params.limit(), params.cursor());
     params.finish()?;
     let keep = |r: &IntentRecord| {
         r.state.run.as_ref().is_some_and(|run| trigger.is_none_or(|t| run.trigger == t))

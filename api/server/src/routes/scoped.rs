@@ -2,15 +2,18 @@
 //!
 //! # Guarantees
 //! A cursor names an intent; here it never names one of a tenant that the caller did not ask for or may not see. Nothing else
-//! is read than what is of their tenants, however many others there are.
+//! is read than what is of their tenants, however many others there are. One that is no cursor of a list of intents is refused with
+//! 400, whoever sends it.
 
 use std::collections::BTreeSet;
 
-use trueup_engine::EngineError;
 use trueup_engine::store::{Page, Store};
 use trueup_model::{IntentKey, IntentRecord};
 
+use crate::Problem;
 use crate::identity::Access;
+use crate::params::NO_CURSOR;
+use crate::problem::Flaw;
 
 /// The tenants to be listed; all of them if it is `None`.
 pub(super) type Scope = Option<BTreeSet<String>>;
@@ -30,27 +33,33 @@ fn beginning(p: u16, tenant: &str) -> String {
     format!("{p}:{tenant}/-")
 }
 
+/// The partition and the name in a cursor; the name is empty where a partition begins.
+fn read(cursor: &str) -> Result<(u16, &str), Problem> {
+    let parts = cursor.split_once(':').and_then(|(p, name)| Some((p.parse().ok()?, name)));
+    parts
+        .filter(|(_, name)| name.is_empty() || name.contains('/'))
+        .ok_or_else(|| Problem::parameters(vec![Flaw::new("?cursor", NO_CURSOR)]))
+}
+
 /// One page, as [`Store::list_intents`] gives it.
 pub(super) async fn list_intents(
     store: &dyn Store,
     scope: &Scope,
     cursor: Option<String>,
     limit: usize,
-) -> Result<Page<IntentRecord>, EngineError> {
-    let Some(tenants) = scope else { return store.list_intents(cursor.as_deref(), limit).await };
-    let wrong = |c: &str| EngineError::Refused(format!("'{c}' is not a cursor from a page of intents"));
-    let (p, tenant, from) = match cursor {
+) -> Result<Page<IntentRecord>, Problem> {
+    let given = cursor.as_deref().map(read).transpose()?;
+    let Some(tenants) = scope else { return Ok(store.list_intents(cursor.as_deref(), limit).await?) };
+    let (p, tenant, from) = match given {
         None => {
             let Some(first) = tenants.first() else { return Ok(none()) };
             (0, first.as_str(), beginning(0, first))
         }
-        Some(cursor) => {
-            let (p, name) = cursor.split_once(':').ok_or_else(|| wrong(&cursor))?;
-            let p: u16 = p.parse().map_err(|_| wrong(&cursor))?;
-            let (named, _) = name.split_once('/').ok_or_else(|| wrong(&cursor))?;
+        Some((p, name)) => {
             // Only our own cursors lead on.
-            let Some(tenant) = tenants.get(named) else { return Ok(none()) };
-            (p, tenant.as_str(), cursor)
+            let named = name.split_once('/').and_then(|(named, _)| tenants.get(named));
+            let Some(tenant) = named else { return Ok(none()) };
+            (p, tenant.as_str(), format!("{p}:{name}"))
         }
     };
     let partitions = store.partitions();

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::described::{OfIntent, OfTenant};
 use crate::identity::Access;
-use crate::live::{self, Filter, Position};
+use crate::live::{self, Filter, Position, Standing};
 use crate::problem::Flaw;
 use crate::{ApiState, Problem, params::Params};
 
@@ -29,7 +29,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
 /// A stream of Server-Sent Events: `event` is the type (`DRIFT_DETECTED`), `data` the event as `/v1/events` has it, `id` the
 /// position behind it. Coming back with `Last-Event-ID` (or `after`) misses nothing; without either the stream begins now.
 /// Beside events there are `gap` (events that only the archive still has), `dropped` (nothing was read for too long) and
-/// `ended` (come back, after some minutes or when the server stops), and a comment from time to time.
+/// `ended` (come back: after some minutes, when the server stops, or when the key or token holds no more), and a comment from time to time.
 #[utoipa::path(
     get,
     path = "/v1/events/stream",
@@ -66,8 +66,9 @@ pub(crate) async fn stream(
         Some(text) => Some(Position::parse(text, partitions).map_err(wrong_id)?),
     };
     let events = EventFilter { correlation_id, intent, kind, ..EventFilter::default() };
+    let standing = Standing::of(&state, &headers, access.clone());
     let filter = Filter { tenant, events, access };
-    live::stream(&state.live, &state.store, filter, came_back.or(after)).await
+    live::stream(&state.live, &state.store, filter, standing, came_back.or(after)).await
 }
 
 fn wrong_id(why: String) -> Problem {

@@ -48,6 +48,13 @@ impl Default for Limits {
     }
 }
 
+/// Beside each request that came over a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrived {
+    /// Whether the connection is encrypted here.
+    pub(crate) tls: bool,
+}
+
 /// Answers the requests of one connection until it ends.
 pub(super) async fn answer(
     stream: TcpStream,
@@ -61,13 +68,14 @@ pub(super) async fn answer(
     let _ = stream.set_nodelay(true);
     bound(&stream);
     let Some(tls) = tls else {
-        return http1(stream, peer, router, limits, watcher).await;
+        return http1(stream, service(router, peer, false), peer, limits, watcher).await;
     };
+    let service = service(router, peer, true);
     match tokio::time::timeout(limits.head, tls.accept(stream)).await {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-            http2(stream, peer, router, limits, watcher).await;
+            http2(stream, service, peer, limits, watcher).await;
         }
-        Ok(Ok(stream)) => http1(stream, peer, router, limits, watcher).await,
+        Ok(Ok(stream)) => http1(stream, service, peer, limits, watcher).await,
         Ok(Err(e)) => tracing::debug!(%peer, "no TLS: {e}"),
         Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
     }
@@ -85,24 +93,41 @@ fn bound(stream: &TcpStream) {
     }
 }
 
-/// The routes, told who is at the other end.
-fn service(
-    router: Router,
-    peer: SocketAddr,
-) -> impl tower::Service<
-    axum::http::Request<hyper::body::Incoming>,
-    Response = axum::response::Response,
-    Error = std::convert::Infallible,
-    Future: Send,
-> + Clone
-+ Send {
+/// What answers the requests of a connection.
+trait Answering:
+    tower::Service<
+        axum::http::Request<hyper::body::Incoming>,
+        Response = axum::response::Response,
+        Error = std::convert::Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<T> Answering for T where
+    T: tower::Service<
+            axum::http::Request<hyper::body::Incoming>,
+            Response = axum::response::Response,
+            Error = std::convert::Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
+/// The routes, told who is at the other end, and how they came.
+fn service(router: Router, peer: SocketAddr, tls: bool) -> impl Answering {
     router.map_request(move |mut request: axum::http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Arrived { tls });
         request.map(axum::body::Body::new)
     })
 }
 
-async fn http1<S>(stream: S, peer: SocketAddr, router: Router, limits: Limits, watcher: Watcher)
+async fn http1<S>(stream: S, service: impl Answering, peer: SocketAddr, limits: Limits, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -112,15 +137,15 @@ where
         .header_read_timeout(limits.head)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
-        .half_close(false);
-    let served =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service(router, peer)));
+        // Who has said all may still listen. Who is gone shows when something is written to them.
+        .half_close(true);
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if let Err(e) = watcher.watch(served).await {
         tracing::debug!(%peer, "a connection ended: {e}");
     }
 }
 
-async fn http2<S>(stream: S, peer: SocketAddr, router: Router, limits: Limits, watcher: Watcher)
+async fn http2<S>(stream: S, service: impl Answering, peer: SocketAddr, limits: Limits, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -131,8 +156,7 @@ where
         .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(limits.head)
         .keep_alive_timeout(limits.head);
-    let served =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service(router, peer)));
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if let Err(e) = watcher.watch(served).await {
         tracing::debug!(%peer, "a connection ended: {e}");
     }

@@ -227,3 +227,33 @@ impl Requests for MemoryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use trueup_model::CorrelationId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lost_chunk_is_empty_in_its_place() {
+        let store = MemoryStore::new(1);
+        let head = Reconciliation {
+            id: ReconciliationId::derive(&["r"]),
+            home: Partition(0),
+            tenants: vec!["acme".into()],
+            selector: None,
+            accepted: 1,
+            refused: 0,
+            chunks: 3,
+            actor: "tester".into(),
+            requested_at: Time::UNIX_EPOCH,
+            correlation_id: CorrelationId::derive(&["r"]),
+        };
+        assert_eq!(store.asked(&head, 0, 16).await.unwrap(), vec![Vec::new(); 3], "all of it");
+        let chunk = vec![Asked(IntentKey::new("acme", "a"), 0)];
+        let chunks = vec![chunk.clone()];
+        let part = Part { id: head.id.clone(), home: head.home, first: 1, chunks, sweep: None, head: None };
+        assert_eq!(store.accept(&part).await.unwrap(), Accepted::Yes);
+        assert_eq!(store.asked(&head, 0, 16).await.unwrap(), [vec![], chunk, vec![]]);
+    }
+}

@@ -43,6 +43,9 @@ struct Progress {
     finished: Finished,
     gone: u64,
     not_reconciled: u64,
+    /// Not read in time; whether they are done is not known.
+    #[serde(default)]
+    unread: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +83,7 @@ impl View {
             (f.unknown, "unknown"),
             (p.gone, "deleted meanwhile"),
             (p.not_reconciled, "paused or retired meanwhile"),
+            (p.unread, "not counted yet"),
         ];
         let found: Vec<String> =
             all.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();

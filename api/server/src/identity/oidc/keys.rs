@@ -144,7 +144,6 @@ impl Keys {
     }
 
     /// Asks the issuer unless somebody just did; says how it failed.
-    #[allow(clippy::disallowed_methods, reason = "a cache ends by tokio's clock, which tests steer")]
     async fn ask(&self) -> Option<String> {
         let mut tried = self.tried.lock().await;
         if let Some(last) = tried.as_ref().filter(|t| !t.is_over()) {
@@ -154,7 +153,7 @@ impl Keys {
         if let Some(why) = &failure {
             tracing::warn!(issuer = self.issuer, why, "the OIDC issuer's keys could not be fetched");
         }
-        *tried = Some(Tried { at: Instant::now(), failure: failure.clone() });
+        *tried = Some(Tried { at: tokio::time::Instant::now(), failure: failure.clone() });
         failure
     }
 
@@ -177,7 +176,6 @@ impl Keys {
         )
     }
 
-    #[allow(clippy::disallowed_methods, reason = "a cache ends by tokio's clock, which tests steer")]
     async fn fetch(&self) -> Result<(), String> {
         let discovery = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let document: Value = self.get(&discovery).await?;
@@ -191,7 +189,7 @@ impl Keys {
         if keys.is_empty() {
             return Err(format!("{url} has no key for RS256, PS256, ES256 or EdDSA"));
         }
-        *self.known.write().await = Known { keys, fetched: Some(Instant::now()) };
+        *self.known.write().await = Known { keys, fetched: Some(tokio::time::Instant::now()) };
         Ok(())
     }
 

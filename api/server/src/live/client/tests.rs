@@ -5,12 +5,14 @@ use trueup_model::{CorrelationId, Intent, Time};
 
 use super::super::Pace;
 use super::*;
+use crate::ApiState;
 
 /// Patient: on a busy host a test may come to read late.
 const QUICK: Pace = Pace {
     look: Duration::from_millis(5),
     patience: Duration::from_secs(60),
     beat: Duration::from_millis(50),
+    ask: Duration::from_millis(50),
 };
 
 fn intent(tenant: &str, n: usize) -> Intent {
@@ -40,12 +42,18 @@ fn of(tenant: &str) -> Filter {
     Filter { tenant: Some(tenant.into()), ..all() }
 }
 
+/// Of a program on this host.
+fn local(store: &Arc<dyn Store>) -> Standing {
+    let clock = Arc::new(trueup_model::ManualClock::at(Time::UNIX_EPOCH));
+    Standing::of(&ApiState::new(store.clone(), clock), &Default::default(), Access::local())
+}
+
 struct Follower(axum::body::BodyDataStream);
 
 impl Follower {
     async fn new(live: &Arc<Live>, store: &Arc<dyn Store>, filter: Filter, after: Option<&str>) -> Self {
         let after = after.map(|text| Position::parse(text, store.partitions()).unwrap());
-        Self(stream(live, store, filter, after).await.unwrap().into_body().into_data_stream())
+        Self(stream(live, store, filter, local(store), after).await.unwrap().into_body().into_data_stream())
     }
 
     /// The next message, as (id, event, data).
@@ -146,7 +154,7 @@ async fn who_reads_nothing_is_dropped_and_its_place_is_free() {
     let store = world(1).1;
     let live = Arc::new(Live::with(1, Pace { patience: Duration::from_millis(100), ..QUICK }));
     let mut stuck = Follower::new(&live, &store, all(), None).await;
-    let full = stream(&live, &store, all(), None).await.unwrap_err();
+    let full = stream(&live, &store, all(), local(&store), None).await.unwrap_err();
     assert_eq!((full.status, &*full.kind), (503, "urn:trueup:problem:too-many-streams"));
     happen(&store, "acme", 0..BUFFER * 2).await;
     let freed = async {
@@ -207,4 +215,42 @@ async fn the_end_of_the_server_ends_every_stream() {
     assert_eq!(event, "ended");
     assert!(data.contains("about to stop"), "{data}");
     assert!(follower.next().await.is_none());
+}
+
+#[tokio::test]
+async fn who_is_gone_gives_its_place_back() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (live, store) = world(1);
+    let clock = Arc::new(trueup_model::ManualClock::at(Time::UNIX_EPOCH));
+    let mut state = ApiState::new(store, clock);
+    state.live = live.clone();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let serving = tokio::spawn(crate::serve(listener, state, std::future::pending()));
+    // Once it said that it says nothing more, and once without a word.
+    for half_first in [true, false] {
+        let mut socket = tokio::net::TcpStream::connect(addr).await.unwrap();
+        socket.write_all(b"GET /v1/events/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut begin = [0; 15];
+        socket.read_exact(&mut begin).await.unwrap();
+        assert_eq!((&begin, live.places.available_permits()), (b"HTTP/1.1 200 OK", 0));
+        if half_first {
+            socket.shutdown().await.unwrap();
+            // It still listens, so it is still told.
+            let (mut said, mut some) = (String::new(), [0; 512]);
+            while said.matches("still following").count() < 3 {
+                let n = socket.read(&mut some).await.unwrap();
+                assert_ne!(n, 0, "the stream goes on: {said}");
+                said += &String::from_utf8_lossy(&some[..n]);
+            }
+        }
+        drop(socket);
+        let freed = async {
+            while live.places.available_permits() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), freed).await.expect("the place is free again");
+    }
+    serving.abort();
 }

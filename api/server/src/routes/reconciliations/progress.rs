@@ -37,7 +37,7 @@ pub(crate) struct Progress {
     gone: u64,
     /// Paused or retired meanwhile.
     not_reconciled: u64,
-    /// Not read, since the store took too long; ask again. Left out where all was read.
+    /// Not read: the store took too long (ask again), or has lost which they are. Left out where all was read.
     #[serde(skip_serializing_if = "is_none")]
     #[schema(required = false)]
     unread: u64,
@@ -110,12 +110,11 @@ impl Progress {
     }
 
     fn add(&mut self, other: &Self) {
-        let Self { waiting, running, finished, gone, not_reconciled, unread } = other;
+        let Self { waiting, running, finished, gone, not_reconciled, unread: _ } = other;
         self.waiting += waiting;
         self.running += running;
         self.gone += gone;
         self.not_reconciled += not_reconciled;
-        self.unread += unread;
         let Finished { in_sync, drifted, stale, unreachable, unknown } = finished;
         self.finished.in_sync += in_sync;
         self.finished.drifted += drifted;
@@ -124,6 +123,7 @@ impl Progress {
         self.finished.unknown += unknown;
     }
 
+    /// Intents that were read.
     fn total(&self) -> u64 {
         let Finished { in_sync, drifted, stale, unreachable, unknown } = self.finished;
         let finished = in_sync + drifted + stale + unreachable + unknown;
