@@ -83,11 +83,6 @@ async fn answered(state: &ApiState, request: Request, next: Next) -> Result<Resp
     let fingerprint = digest(&[uri.as_bytes(), media, &body, grants.as_bytes()]);
 
     let mut held = Held { state: state.clone(), scope, fingerprint, token: token(state), open: false };
-    match state.store.requests().claim(held.claimed()).await {
-        Ok(Claim::Yours) => held.open = true,
-        Ok(other) => return taken(other, &key).map_err(refused),
-        Err(e) => return Err(refused(Problem::from(e))),
-    }
     // Of the content too: the key may come again with another one when its answer was not kept, and that is another operation.
     let operation = Operation(CorrelationId::derive(&["once", &held.scope, &held.fingerprint]));
     let given = parts.headers.get(CORRELATION_HEADER).and_then(|v| v.to_str().ok());
@@ -96,6 +91,18 @@ async fn answered(state: &ApiState, request: Request, next: Next) -> Result<Resp
         Some(_) => None,
         None => Some(CorrelationId::parse(&key).unwrap_or_else(|| operation.0.clone())),
     };
+    match state.store.requests().claim(held.claimed()).await {
+        Ok(Claim::Yours) => held.open = true,
+        // With the correlation that its first answer had.
+        Ok(other) => {
+            let mut response = taken(other, &key).map_err(refused)?;
+            if let Some(correlation) = correlation {
+                response.extensions_mut().insert(correlation);
+            }
+            return Ok(response);
+        }
+        Err(e) => return Err(refused(Problem::from(e))),
+    }
     parts.extensions.insert(operation);
     if let Some(correlation) = &correlation {
         parts.extensions.insert(correlation.clone());

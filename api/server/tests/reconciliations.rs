@@ -169,6 +169,7 @@ async fn the_same_key_is_carried_out_once_and_answered_the_same() {
     assert_eq!((first.status.as_u16(), again.header("idempotency-replayed")), (202, "true"));
     assert_eq!(again.header("content-type"), first.header("content-type"));
     assert_eq!(first.header("x-correlation-id"), "key-1", "who names no correlation has the key for one");
+    assert_eq!(again.header("x-correlation-id"), "key-1", "of all its tries");
     assert_eq!(sweeps(&store).await.len(), 1);
 
     let other = r#"{"intent":"acme/i02"}"#;
