@@ -80,7 +80,7 @@ First steps:
   trueup explain fnd_8h2k4m                   why something was or was not remediated
   trueup reconcile --tenant acme --wait       look at all of a tenant now
   trueup get events --watch                   what happens, as it happens
-  trueup queue ls                             the six steps as queues
+  trueup queue ls                             the steps as queues
   trueup doctor                               is everything well, and what to do if not
 
 Exit status:

@@ -186,7 +186,7 @@ async fn wrong_selections_are_refused_with_the_place() {
         (json!({"where": {}, "rate": 0}), "expected a number from 1 to 100000"),
         (json!({"where": {"state": "in_flight"}}), "what is in flight is its worker's"),
         (json!({"where": {"state": "ready"}}), "wait for their turn already"),
-        (json!({"where": {"reason": ""}}), "expected 1 to 256 bytes"),
+        (json!({"where": {"reason": ""}}), "expected 1 to 256 characters"),
         (json!({"where": {}, "cursor": "nonsense"}), "expected `next` of an answer"),
         (json!({"where": {"tennant": "acme"}}), "unknown field"),
         (json!({"jobs": many}), "name at most 256"),

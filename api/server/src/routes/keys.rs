@@ -18,8 +18,9 @@ use utoipa_axum::routes;
 
 use super::Correlation;
 use crate::identity::{Access, Permission, Secret, generate, generate_for};
+use crate::params::{NO_CURSOR, Params};
 use crate::problem::Flaw;
-use crate::{ApiState, Problem, params::Params};
+use crate::{ApiState, Problem};
 
 /// Lifetime of a key unless told otherwise, and the longest.
 const LIFETIME: Duration = Duration::days(90);
@@ -149,7 +150,10 @@ fn administers(access: &Access, grants: &[Grant]) -> bool {
     path = "/v1/keys",
     operation_id = "list_keys",
     tag = "identity",
-    params(crate::described::Paging),
+    params(
+        ("limit" = Option<usize>, Query, description = "Most items of one answer", minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "`next` of the answer before", pattern = "^[0-9a-f]{16}$"),
+    ),
     responses((status = OK, body = Keys)),
 )]
 pub(crate) async fn list(
@@ -157,7 +161,11 @@ pub(crate) async fn list(
     access: Access,
     mut params: Params,
 ) -> Result<Json<Keys>, Problem> {
-    let (limit, cursor) = (params.limit(), params.text("cursor"));
+    let limit = params.limit();
+    let cursor = params.parsed("cursor", |text| {
+        let id = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        id.then(|| text.to_owned()).ok_or(NO_CURSOR)
+    });
     params.finish()?;
     let now = state.clock.now();
     let all = state.store.credentials().all_credentials().await?;

@@ -16,11 +16,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Correlation;
-use super::selection::{self, Acted, Selection};
+use super::selection::{self, Acted, MAX_REASON, Selection};
 use crate::identity::Access;
 use crate::manifest::with_suggestion;
+use crate::params::{NO_CURSOR, Params};
 use crate::problem::Flaw;
-use crate::{ApiState, Problem, params::Params};
+use crate::{ApiState, Problem};
 
 /// Its routes, and their part of the OpenAPI document.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
@@ -163,7 +164,7 @@ pub struct QueueJobs {
         ("older_than" = Option<usize>, Query, description = "Only jobs dead for, or else enqueued, at least so many seconds ago", minimum = 0, maximum = 31_536_000),
         ("by_tenant" = Option<bool>, Query, description = "Also whose jobs there are, by a sample"),
         ("limit" = Option<usize>, Query, description = "Most jobs of one answer, 100 unless told; no more than 100 where a filter is given", minimum = 1, maximum = 1000),
-        ("cursor" = Option<String>, Query, description = "`next` of the answer before", min_length = 1, max_length = 512),
+        ("cursor" = Option<String>, Query, description = "`next` of the answer before", pattern = "^[0-9]{1,5}\\.[0-9]{1,9}$"),
     ),
     responses((status = OK, body = QueueJobs)),
 )]
@@ -175,10 +176,14 @@ pub(crate) async fn jobs(
     let wanted: Option<JobState> = params.word("state");
     let tenant = params.tenant();
     let plane: Option<PlaneKind> = params.word("plane");
-    let reason = params.text("reason");
+    let reason = params.parsed("reason", |text| {
+        let fits = text.chars().count() <= MAX_REASON;
+        fits.then(|| text.to_owned()).ok_or(format!("expected at most {MAX_REASON} characters"))
+    });
     let older_than = params.number("older_than", 0..=31_536_000);
     let by_tenant = params.flag("by_tenant").unwrap_or(false);
-    let (limit, cursor) = (params.limit(), params.text("cursor"));
+    let limit = params.limit();
+    let cursor = params.parsed("cursor", |text| place(text).ok_or(NO_CURSOR));
     params.finish()?;
     let queue = queue_named(&queue)?;
     let name = queue.to_string();
@@ -226,6 +231,14 @@ pub(crate) async fn jobs(
     }
     let depth = depth.and_then(|d| seen(d, &flow, false));
     Ok(Json(QueueJobs { queue: name, depth, by_tenant: sample, items, next }))
+}
+
+/// Where a look at jobs goes on: a partition, and jobs passed there.
+fn place(text: &str) -> Option<String> {
+    let (partition, passed) = text.split_once('.')?;
+    let number =
+        |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    (number(partition, 5) && number(passed, 9)).then(|| text.to_owned())
 }
 
 /// What can be done to a queue, in the path.

@@ -19,6 +19,9 @@ use utoipa::ToSchema;
 use crate::problem::Flaw;
 use crate::{ApiState, Problem};
 
+/// Characters of a reason to look for.
+pub(super) const MAX_REASON: usize = 256;
+
 /// Everything given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -205,10 +208,11 @@ async fn matching(
         };
         return Err(invalid("/where/state", why));
     }
-    for (pointer, text, max) in [("/where/tenant", &given.tenant, 128), ("/where/reason", &given.reason, 256)]
+    for (pointer, text, max) in
+        [("/where/tenant", &given.tenant, 128), ("/where/reason", &given.reason, MAX_REASON)]
     {
-        if text.as_ref().is_some_and(|t| t.is_empty() || t.len() > max) {
-            return Err(invalid(pointer, format!("expected 1 to {max} bytes")));
+        if text.as_ref().is_some_and(|t| t.is_empty() || t.chars().count() > max) {
+            return Err(invalid(pointer, format!("expected 1 to {max} characters")));
         }
     }
     let at = selection.cursor.as_deref().map(|text| {
