@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::args::{Form, Global, Output};
 use crate::client::Client;
+use crate::commands::Command;
 use crate::failure::{Exit, Failure};
 use crate::profiles::Profiles;
 use crate::reach::Reach;
@@ -27,20 +28,18 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// `changes_profiles`: the profile that is named need not be there yet. `spared`: the command asks no API.
-    pub(crate) fn new(global: &Global, changes_profiles: bool, spared: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(global: &Global, command: &Command) -> Result<Self, Failure> {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         let colour = std::io::stdout().is_terminal() && !no_colour && !dumb;
         let profiles = match Profiles::load() {
-            // Neither URL nor key would come from there.
-            Err(e) if spared || (global.url.is_some() && global.profile.is_none()) => {
+            Err(e) if !command.needs_profiles(global) => {
                 let _ = writeln!(std::io::stderr().lock(), "warning: profiles are not used: {}", e.what);
                 Profiles::default()
             }
             loaded => loaded?,
         };
-        let reach = Reach::of(global, &profiles, changes_profiles)?;
+        let reach = Reach::of(global, &profiles, command.changes_profiles())?;
         let client = reach.client(reach.key.clone())?;
         let output = global.output.into();
         Ok(Self { client, output, form: global.output, profiles, reach, colour, unwritten: OnceLock::new() })

@@ -47,8 +47,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(failure::Exit::Usage as u8);
         }
     };
-    let (changes, spared) = (args.command.changes_profiles(), args.command.asks_no_api());
-    let ended = match context::Context::new(&args.global, changes, spared) {
+    let ended = match context::Context::new(&args.global, &args.command) {
         Ok(cx) => args.command.run(&cx).await.and_then(|exit| cx.written().map(|()| exit)),
         Err(failure) => Err(failure),
     };

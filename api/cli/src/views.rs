@@ -11,7 +11,7 @@ mod queues;
 mod runs;
 mod wide;
 
-pub(crate) use queues::{by_tenant, jobs, queues, tone_of_state, workers};
+pub(crate) use queues::{QUEUE_COLUMNS, by_tenant, jobs, queues, tone_of_state, workers};
 pub(crate) use runs::{reconciliations, runs};
 pub(crate) use wide::{wide_approvals, wide_events, wide_findings, wide_intents};
 

@@ -3,32 +3,19 @@
 
 mod common;
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
-use common::{Ran, fleet};
+use common::{Ran, fleet, run_at_home};
 use trueup_server::ApiState;
 use trueup_server::identity::{Bootstrap, Identity, Policies};
 
 const KEY: &str = "a-key-of-at-least-32-characters-for-a-test";
 
 fn run(home: &Path, args: &[&str], stdin: &str) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_trueup"))
-        .args(args)
-        .env_clear()
-        .env("HOME", home)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    let done = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { status: done.status.code().unwrap_or(-1), out: text(done.stdout), err: text(done.stderr) }
+    run_at_home(home, args, stdin, Stdio::piped())
 }
 
 #[test]

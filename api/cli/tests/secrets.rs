@@ -6,24 +6,12 @@ mod common;
 use std::fs::{File, Permissions, read_to_string, set_permissions, write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use common::{Ran, World};
+use common::{Ran, World, run_at_home};
 
 fn run(home: &Path, args: &[&str], out: Stdio) -> Ran {
-    let done = Command::new(env!("CARGO_BIN_EXE_trueup"))
-        .args(args)
-        .env_clear()
-        .env("HOME", home)
-        .stdin(Stdio::null())
-        .stdout(out)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-        .wait_with_output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { status: done.status.code().unwrap_or(-1), out: text(done.stdout), err: text(done.stderr) }
+    run_at_home(home, args, "", out)
 }
 
 #[test]
@@ -88,6 +76,10 @@ fn profiles_that_cannot_be_read_stop_only_who_needs_them() {
     let ran = run(home.path(), &["whoami", "--url", &world.url], Stdio::piped()).ends(0);
     assert!(ran.err.contains("warning: profiles are not used"), "{ran:?}");
     run(home.path(), &["completion", "bash"], Stdio::piped()).ends(0);
+    // Who changes them is told, and nothing of theirs is lost.
+    let ran = run(home.path(), &["login", "--url", &world.url], Stdio::piped()).ends(1);
+    assert!(ran.err.contains("profiles.json") && ran.err.contains("mend or remove"), "{ran:?}");
+    assert_eq!(read_to_string(folder.join("profiles.json")).unwrap(), "{");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! with `Idempotency-Replayed: true`.
 //!
 //! # Guarantees
-//! - A key belongs to who sent it and to the route. Same key, other request: 422 while the first is remembered, and an operation
+//! - A key belongs to who sent it and to the route. Same key, other request or other grants: 422 while the first is remembered, and an operation
 //!   of its own once it is not. While the first is being answered: 409.
 //! - What succeeded (2xx) is remembered for 24 h; of more than 100,000 keys, or 64 MiB of answers, the oldest are forgotten
 //!   earlier. An answer above 1 MiB, or with a secret, is not remembered. What was refused or failed has changed nothing, is not remembered, and is

@@ -109,24 +109,13 @@ impl Tripped {
 pub(crate) fn rearmed(tenant: &str, plane: PlaneKind, tripped: Option<&Tripped>, by: &By) -> Event {
     let kind = EventKind::BlastRadiusRearmed;
     let at = by.now.timestamp_millis().to_string();
-    Event {
-        event_id: EventId::derive(&[kind.as_str(), tenant, plane.as_str(), by.correlation_id.as_str(), &at]),
-        seq: 0,
-        schema: 1,
-        event_type: kind,
-        tenant: tenant.to_owned(),
-        intent: String::new(),
-        correlation_id: by.correlation_id.clone(),
-        causation_id: None,
-        trace_id: None,
-        actor: by.actor.clone(),
-        created_at: by.now,
-        event_data: serde_json::json!({
-            "plane": plane,
-            "cap": tripped.map(|t| &t.cap),
-            "tripped_at": tripped.map(|t| t.at),
-        }),
-    }
+    let id = EventId::derive(&[kind.as_str(), tenant, plane.as_str(), by.correlation_id.as_str(), &at]);
+    let data = serde_json::json!({
+        "plane": plane,
+        "cap": tripped.map(|t| &t.cap),
+        "tripped_at": tripped.map(|t| t.at),
+    });
+    by.event(id, kind, tenant, data)
 }
 
 #[cfg(test)]

@@ -216,23 +216,12 @@ pub(crate) fn event(kind: EventKind, key: &Credential, by: &By) -> Event {
     let first = tenants.next().flatten();
     let tenant = first.filter(|t| tenants.all(|other| other == Some(t))).unwrap_or_default();
     let at = by.now.to_rfc3339();
-    Event {
-        event_id: EventId::derive(&["key", kind.as_str(), &key.id, by.correlation_id.as_str(), &at]),
-        seq: 0,
-        schema: 1,
-        event_type: kind,
-        tenant: tenant.to_owned(),
-        intent: String::new(),
-        correlation_id: by.correlation_id.clone(),
-        causation_id: None,
-        trace_id: None,
-        actor: by.actor.clone(),
-        created_at: by.now,
-        event_data: serde_json::json!({
-            "key": key.id, "label": key.label, "grants": key.grants, "expires_at": key.expires_at,
-            "previous_until": key.previous.as_ref().map(|(_, until)| until),
-        }),
-    }
+    let id = EventId::derive(&["key", kind.as_str(), &key.id, by.correlation_id.as_str(), &at]);
+    let data = serde_json::json!({
+        "key": key.id, "label": key.label, "grants": key.grants, "expires_at": key.expires_at,
+        "previous_until": key.previous.as_ref().map(|(_, until)| until),
+    });
+    by.event(id, kind, tenant, data)
 }
 
 /// What no store accepts.

@@ -229,24 +229,20 @@ pub trait Operations: Send + Sync {
     async fn drain(&self, who: &Incarnation, by: &By) -> Result<Drain>;
 }
 
+/// Jobs by their partition; those of partitions that there are not are nobody's.
+pub(crate) fn by_partition(jobs: &[(Partition, JobId)], partitions: u16) -> BTreeMap<Partition, Vec<JobId>> {
+    let mut found: BTreeMap<Partition, Vec<JobId>> = BTreeMap::new();
+    for (p, id) in jobs.iter().filter(|(p, _)| p.0 < partitions) {
+        found.entry(*p).or_default().push(id.clone());
+    }
+    found
+}
+
 /// The audit event of an operator; a count of `-1` becomes the number of jobs that changed.
 fn audit(kind: EventKind, about: &[&str], by: &By, data: serde_json::Value) -> Event {
     let at = by.now.timestamp_millis().to_string();
     let parts = [&[kind.as_str(), by.correlation_id.as_str(), &at], about].concat();
-    Event {
-        event_id: EventId::derive(&parts),
-        seq: 0,
-        schema: 1,
-        event_type: kind,
-        tenant: String::new(),
-        intent: String::new(),
-        correlation_id: by.correlation_id.clone(),
-        causation_id: None,
-        trace_id: None,
-        actor: by.actor.clone(),
-        created_at: by.now,
-        event_data: data,
-    }
+    by.event(EventId::derive(&parts), kind, "", data)
 }
 
 pub(crate) fn act_event(queue: Queue, act: Act, jobs: &[JobId], by: &By, why: &str) -> Event {

@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use trueup_model::{
-    Approval, ApprovalId, Caps, Commit, CorrelationId, Event, EventKind, Finding, FindingId, Intent,
+    Approval, ApprovalId, Caps, Commit, CorrelationId, Event, EventId, EventKind, Finding, FindingId, Intent,
     IntentKey, IntentRecord, Job, JobId, Notice, Outcome, Partition, PlaneKind, Queue, Reserved, Time, Trip,
     Write,
     commit::{Committed, MAX_PARTS},
@@ -137,6 +138,26 @@ pub struct By {
     pub actor: String,
     pub correlation_id: CorrelationId,
     pub now: Time,
+}
+
+impl By {
+    /// The audit event of what they did. `tenant`: empty where it is about the fleet.
+    pub(crate) fn event(&self, event_id: EventId, kind: EventKind, tenant: &str, event_data: Value) -> Event {
+        Event {
+            event_id,
+            seq: 0,
+            schema: 1,
+            event_type: kind,
+            tenant: tenant.to_owned(),
+            intent: String::new(),
+            correlation_id: self.correlation_id.clone(),
+            causation_id: None,
+            trace_id: None,
+            actor: self.actor.clone(),
+            created_at: self.now,
+            event_data,
+        }
+    }
 }
 
 /// A page; `next` goes into the next call, nothing means the end.

@@ -70,7 +70,11 @@ impl Check {
 
 impl Args {
     pub(crate) async fn run(self, cx: &Context) -> Result<Exit, Failure> {
-        let checks = examine(cx).await;
+        let (checks, exit) = match examine(cx).await {
+            Ok(checks) if checks.iter().any(|c| c.state == State::Bad) => (checks, Exit::Unwell),
+            Ok(checks) => (checks, Exit::Done),
+            Err(unanswered) => unanswered,
+        };
         let bad = checks.iter().filter(|c| c.state == State::Bad).count();
         match cx.output {
             Output::Table => {
@@ -86,22 +90,15 @@ impl Args {
             }
             Output::Json => cx.write_json(&json!({"well": bad == 0, "checks": checks})),
         }
-        // Without the API or its store nothing else can be known: the status says so to scripts.
-        let away = |c: &Check| c.state == State::Bad && matches!(c.check.as_str(), "api" | "redis");
-        Ok(if checks.len() <= 2 && checks.iter().any(away) {
-            Exit::Unreachable
-        } else if bad > 0 {
-            Exit::Unwell
-        } else {
-            Exit::Done
-        })
+        Ok(exit)
     }
 }
 
-async fn examine(cx: &Context) -> Vec<Check> {
+/// `Err`: the API does not say how it is. What is known all the same, and the status that tells scripts.
+async fn examine(cx: &Context) -> Result<Vec<Check>, (Vec<Check>, Exit)> {
     let health: Answer<store::Health> = match cx.client.get(&["v1", "health"], &[]).await {
         Ok(answer) => answer,
-        Err(e) => return unanswered(cx, e),
+        Err(e) => return Err(unanswered(cx, e)),
     };
     let here = SystemClock.now();
     let mut checks = vec![store::api(&health.body, cx.client.base())];
@@ -136,20 +133,21 @@ async fn examine(cx: &Context) -> Vec<Check> {
         Err(e) => checks.push(Check::unknown("planes", e)),
     }
     checks.extend(credentials::examine(cx, health.now).await);
-    checks
+    Ok(checks)
 }
 
-/// What can be said where the API does not say how it is.
-fn unanswered(cx: &Context, e: Failure) -> Vec<Check> {
+fn unanswered(cx: &Context, e: Failure) -> (Vec<Check>, Exit) {
     let api = || Check::ok("api", format!("something answers at {}", cx.client.base()));
     let advice = e.advice.unwrap_or_else(|| "see the server's log".into());
     match e.status {
-        Some(401 | 403) => vec![api(), Check::not(State::Bad, "credentials", e.what, advice)],
+        Some(401 | 403) => {
+            (vec![api(), Check::not(State::Bad, "credentials", e.what, advice)], Exit::Unwell)
+        }
         Some(503) => {
             let advice = "see whether the Redis of `trueup serve --redis-url` runs and can be reached; it goes on by itself then";
-            vec![api(), Check::not(State::Bad, "redis", e.what, advice)]
+            (vec![api(), Check::not(State::Bad, "redis", e.what, advice)], Exit::Unreachable)
         }
-        _ => vec![Check::not(State::Bad, "api", e.what, advice)],
+        _ => (vec![Check::not(State::Bad, "api", e.what, advice)], Exit::Unreachable),
     }
 }
 

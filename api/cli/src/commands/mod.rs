@@ -3,6 +3,7 @@
 
 use clap::Subcommand;
 
+use crate::args::Global;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
@@ -68,21 +69,21 @@ commands! {
 }
 
 impl Command {
-    /// It makes or mends profiles, so it must run where they are missing.
+    /// It makes or changes profiles, so it must run where the one that is named is missing.
     pub(crate) fn changes_profiles(&self) -> bool {
         matches!(self, Self::Login(_) | Self::Logout(_) | Self::Profile(_))
     }
 
-    /// What profiles say is nothing to it.
-    pub(crate) fn asks_no_api(&self) -> bool {
-        matches!(
-            self,
+    /// Whether it cannot do without what profiles say: it asks the API of one, or changes them.
+    pub(crate) fn needs_profiles(&self, global: &Global) -> bool {
+        match self {
             Self::Demo(_)
-                | Self::Dev(_)
-                | Self::Work(_)
-                | Self::Serve(_)
-                | Self::Completion(_)
-                | Self::Man(_)
-        )
+            | Self::Dev(_)
+            | Self::Work(_)
+            | Self::Serve(_)
+            | Self::Completion(_)
+            | Self::Man(_) => false,
+            _ => self.changes_profiles() || global.url.is_none() || global.profile.is_some(),
+        }
     }
 }

@@ -21,19 +21,12 @@ fn rate(per_second: f64) -> String {
     }
 }
 
+/// What is shown of a queue, here and live.
+pub(crate) const QUEUE_COLUMNS: [&str; 10] =
+    ["QUEUE", "READY", "SCHEDULED", "IN FLIGHT", "OLDEST", "IN/S", "OUT/S", "RETRIES/S", "DEAD", "STATE"];
+
 pub(crate) fn queues(queues: &[QueueView]) -> Table {
-    let mut table = Table::new(&[
-        "QUEUE",
-        "READY",
-        "SCHEDULED",
-        "IN FLIGHT",
-        "OLDEST",
-        "IN/S",
-        "OUT/S",
-        "RETRIES/S",
-        "DEAD",
-        "STATE",
-    ]);
+    let mut table = Table::new(&QUEUE_COLUMNS);
     for q in queues {
         let (d, flow) = (&q.depth, &q.per_second);
         table.row([

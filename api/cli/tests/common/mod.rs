@@ -92,14 +92,18 @@ pub fn run(args: &[&str]) -> Ran {
 
 #[track_caller]
 fn run_with(args: &[&str], stdin: &str) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_trueup"))
-        .args(args)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    ran(Command::new(env!("CARGO_BIN_EXE_trueup")).args(args).env_clear(), stdin, Stdio::piped())
+}
+
+/// As somebody whose home this is; the result goes to `out`.
+#[track_caller]
+pub fn run_at_home(home: &std::path::Path, args: &[&str], stdin: &str, out: Stdio) -> Ran {
+    ran(Command::new(env!("CARGO_BIN_EXE_trueup")).args(args).env_clear().env("HOME", home), stdin, out)
+}
+
+#[track_caller]
+fn ran(command: &mut Command, stdin: &str, out: Stdio) -> Ran {
+    let mut child = command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
     // A child that ends without reading leaves a broken pipe; its status tells.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let done = child.wait_with_output().unwrap();

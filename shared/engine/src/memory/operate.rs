@@ -8,7 +8,7 @@ use trueup_model::{JobId, Partition, Queue, Time};
 
 use crate::operate::{
     Act, Drain, JobFilter, Looked, MAX_ACTED, MAX_LOOKED, MAX_REPORT, Operations, Place, WorkerReport,
-    act_event, drain_event, queue_event,
+    act_event, by_partition, drain_event, queue_event,
 };
 use crate::passed::{BUCKET_S, BUCKETS, Flow, Passed, Tally};
 use crate::store::{Admin, By, Incarnation, JobState};
@@ -189,11 +189,7 @@ impl Operations for MemoryStore {
         if !act.applies_to(from) {
             return Ok(0);
         }
-        let mut by_partition: BTreeMap<Partition, Vec<JobId>> = BTreeMap::new();
-        for (p, id) in jobs.iter().filter(|(p, _)| p.0 < self.partitions) {
-            by_partition.entry(*p).or_default().push(id.clone());
-        }
-        by_partition
+        by_partition(jobs, self.partitions)
             .into_iter()
             .map(|(p, ids)| self.on(p, |part| part.act(queue, from, &ids, act, by, why, self.now())))
             .sum()

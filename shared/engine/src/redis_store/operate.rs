@@ -11,7 +11,7 @@ use crate::EngineError;
 use crate::keys::Keys;
 use crate::operate::{
     Act, Drain, Flow, JobFilter, Looked, MAX_ACTED, MAX_LOOKED, MAX_REPORT, Operations, Place, WorkerReport,
-    act_event, drain_event, queue_event,
+    act_event, by_partition, drain_event, queue_event,
 };
 use crate::store::{Admin, By, Incarnation, JobState};
 
@@ -234,12 +234,8 @@ impl Operations for RedisStore {
         if !act.applies_to(from) {
             return Ok(0);
         }
-        let mut by_partition: BTreeMap<Partition, Vec<JobId>> = BTreeMap::new();
-        for (p, id) in jobs.iter().filter(|(p, _)| p.0 < self.partitions) {
-            by_partition.entry(*p).or_default().push(id.clone());
-        }
         let mut changed = 0;
-        for (p, ids) in by_partition {
+        for (p, ids) in by_partition(jobs, self.partitions) {
             changed += self.act_in(p, queue, from, &ids, act, by, why).await?;
         }
         Ok(changed)

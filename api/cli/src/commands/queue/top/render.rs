@@ -103,19 +103,7 @@ fn draw_queues(frame: &mut Frame, state: &State, area: Rect) {
         ])
     });
     let widths = [20, 8, 9, 9, 8, 8, 8, 9, 7, 8, 30].map(Constraint::Length);
-    let names = [
-        "QUEUE",
-        "READY",
-        "SCHEDULED",
-        "IN FLIGHT",
-        "OLDEST",
-        "IN/S",
-        "OUT/S",
-        "RETRIES/S",
-        "DEAD",
-        "STATE",
-        "DONE, 5 MIN",
-    ];
+    let names: Vec<&str> = crate::views::QUEUE_COLUMNS.into_iter().chain(["DONE, 5 MIN"]).collect();
     let table = Table::new(rows, widths)
         .header(header(&names))
         .block(block("queues"))
